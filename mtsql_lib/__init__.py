@@ -1,0 +1,1 @@
+"""The library behind the notebooks: one concept a file; see the annotated tree in the README."""

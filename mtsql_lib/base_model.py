@@ -1,0 +1,82 @@
+"""The tiny base model's network: Qwen3's architecture with a copying start, its loss and its optimisers."""
+
+from __future__ import annotations
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from mtsql_lib.muon import Muon
+from mtsql_lib.recipe import Recipe
+from mtsql_lib.tokens import SpelledCodec
+
+
+def build_model(recipe: Recipe, codec: SpelledCodec, seed: int) -> Qwen3ForCausalLM:
+    """A fresh Qwen3 of the recipe's size."""
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=codec.vocab_size,
+        hidden_size=recipe.hidden,
+        intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.key_value_heads,
+        head_dim=64,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=codec.end_of_turn,
+        pad_token_id=codec.pad,
+        bos_token_id=None,
+    )
+    model = Qwen3ForCausalLM(config)
+    _start_copying(model, recipe.copy_gain)
+    return model
+
+
+@torch.no_grad()
+def _start_copying(model: Qwen3ForCausalLM, gain: float) -> None:
+    """Start the attention heads as copiers: what a head attends to is what it writes, `gain` times.
+
+    Where to look is then all that is left to learn. Without it the network learns names by heart from
+    databases that come back, and hardly anything from fresh ones (`docs/log.md`).
+    """
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        values, size = attention.v_proj.weight, attention.head_dim
+        torch.nn.init.orthogonal_(values)
+        readers = attention.num_key_value_groups
+        starts = range(0, len(values), size)
+        blocks = [values[start : start + size].T * (gain / readers) for start in starts]
+        repeated = [block for block in blocks for _ in range(readers)]
+        attention.o_proj.weight.copy_(torch.cat(repeated, 1))
+        layer.mlp.down_proj.weight.mul_(0.25)
+
+
+def loss_of(model: Qwen3ForCausalLM, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Weighted mean cross-entropy over the tokens with a positive weight."""
+    additive = torch.zeros(batch["mask"].shape).masked_fill_(~batch["mask"], torch.finfo(torch.float32).min)
+    hidden = model.model(
+        input_ids=batch["ids"], position_ids=batch["positions"], attention_mask=additive, use_cache=False
+    ).last_hidden_state
+    weights = batch["weights"][:, 1:]
+    alive = weights > 0
+    logits = model.lm_head(hidden[:, :-1][alive])
+    losses = torch.nn.functional.cross_entropy(logits, batch["ids"][:, 1:][alive], reduction="none")
+    return (losses * weights[alive]).sum() / weights[alive].sum()
+
+
+def optimizers(model: Qwen3ForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for embeddings and norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        Muon(matrices, lr=recipe.learning_rate),
+        torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def rate(step: int, recipe: Recipe) -> float:
+    """Share of the learning rate at a step: linear warm-up, plateau, linear decay to a twentieth."""
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    left = (recipe.steps - step) / (recipe.steps * recipe.decay_share)
+    return max(0.05, min(1.0, left))

@@ -1,0 +1,102 @@
+"""What one statement may take and what became of it: `Limits` and `Outcome`."""
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass
+from html import escape
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one statement may take.
+
+    seconds: wall time; rows: of the result; cell: bytes of one text or blob, also while it is computed;
+    memory: bytes of all cells of a result; sql: characters of the statement.
+    """
+
+    seconds: float = 5.0
+    rows: int = 100_000
+    cell: int = 100_000
+    memory: int = 64_000_000
+    sql: int = 20_000
+
+
+class _Tie:
+    """False, True, or the question to ask at the first look: most outcomes are never asked."""
+
+    def __get__(self, outcome: Any, owner: type | None = None) -> bool:
+        if outcome is None:
+            return False  # what dataclass takes as the default
+        answer = outcome.__dict__["_tie"]
+        if callable(answer):
+            answer = outcome.__dict__["_tie"] = bool(answer())
+        return answer
+
+    def __set__(self, outcome: Any, answer: Any) -> None:
+        raise FrozenInstanceError("cannot assign to field 'tie'")
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Outcome:
+    """What became of one statement.
+
+    kind: `rows`, `empty` (zero rows), `error` (message = SQLite's), `timeout`, `denied` (message = why),
+    `too_large` or `missing_database`. seconds: of the execution that made it, also if it is from the cache.
+    tie: the last `ORDER BY … LIMIT` cuts through rows with equal keys and different columns, so that another
+    SQLite may return others; found at the first look (`mtsql_lib.ties`) and no part of equality.
+    """
+
+    kind: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple, ...] = ()
+    message: str = ""
+    seconds: float = 0.0
+    tie: bool = _Tie()  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        kind: str,
+        columns: tuple[str, ...] = (),
+        rows: tuple[tuple, ...] = (),
+        message: str = "",
+        seconds: float = 0.0,
+        tie: bool | Callable[[], bool] = False,
+    ):
+        fields = self.__dict__  # one is made for every execution, and a frozen dataclass's own way is slow
+        fields["kind"], fields["columns"], fields["rows"] = kind, columns, rows
+        fields["message"], fields["seconds"], fields["_tie"] = message, seconds, tie
+
+    @property
+    def ok(self) -> bool:
+        """The statement ran to its end."""
+        return self.kind in ("rows", "empty")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Outcome):
+            return NotImplemented
+        return self._told() == other._told()
+
+    def __hash__(self) -> int:
+        return hash(self._told())
+
+    def _told(self) -> tuple:
+        return self.kind, self.columns, self.rows, self.message
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_tie": self.tie}
+
+    def __repr__(self) -> str:
+        if not self.ok:
+            return f"<{self.kind}: {self.message}>"
+        some = ", ".join(map(repr, self.rows[:3])) + (", ..." if len(self.rows) > 3 else "")
+        rows = "1 row" if len(self.rows) == 1 else f"{len(self.rows)} rows"
+        return f"<{rows} of ({', '.join(self.columns)})" + (f": {some}>" if some else ">")
+
+    def _repr_html_(self) -> str:
+        if not self.ok:
+            return f"<b>{escape(self.kind)}</b>: {escape(self.message)}"
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        shown = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in self.rows[:10])
+        body = "".join(f"<tr>{cells}</tr>" for cells in shown)
+        more = f"<caption>first 10 of {len(self.rows)} rows</caption>" if len(self.rows) > 10 else ""
+        return f"<table>{more}<tr>{head}</tr>{body}</table>"

@@ -1,0 +1,220 @@
+"""The tiny base model, from scratch: `make base`.
+
+Trained on line on generated databases and dialogues (`practice.py`) and on the scripted agent's transcripts
+(`transcripts.py`), packed as trees (`packing.py`). It never sees the bundled databases or their dialogues.
+The loss is taken on the assistant's tokens with the weights of the transcript, early on also a little on
+schema and questions. Late in training the model's own failed proposals join the script's mistakes.
+
+What was left out: dropout, weight averaging, evaluation while it trains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from mtsql_lib.base_model import build_model, loss_of, optimizers, rate
+from mtsql_lib.errors import KitError
+from mtsql_lib.packing import Tree, dialogue_tree, pack
+from mtsql_lib.practice import OwnFailure, collect_own_failures, world_scenes
+from mtsql_lib.recipe import Recipe
+from mtsql_lib.store import atomic_write
+from mtsql_lib.tokens import SpelledCodec, load_codec, train_spelled_tokenizer
+
+ROOT = Path(__file__).parent.parent
+_SHIPPED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+
+
+def batch_at(
+    step: int, codec: SpelledCodec, recipe: Recipe, seed: int, pool: list[OwnFailure]
+) -> dict[str, torch.Tensor]:
+    """The batch of a step; it depends on seed, step and pool alone, so a run resumes where it stopped."""
+    rng = random.Random(f"{seed} batch {step}")
+
+    habits = recipe.skilled if step < recipe.weak_from else recipe.weak
+    agent_share, most_columns, context = recipe.agent_share, 99, 0.0
+    if step < recipe.small_until:
+        agent_share, most_columns, context = (
+            recipe.small_agent_share,
+            recipe.small_columns,
+            recipe.context_weight,
+        )
+    if step < recipe.tiny_until:
+        most_columns = recipe.tiny_columns
+
+    def trees() -> Iterator[Tree]:
+        while True:
+            if pool and rng.random() < recipe.own_share:
+                failure = rng.choice(pool)
+                turns, own = world_scenes(random.Random(failure.seed)), dict(failure.proposals)
+            else:
+                turns, own = world_scenes(rng, most_columns), {}
+            turns = turns[:2] if step < recipe.tiny_until else turns
+            tree = dialogue_tree(turns, codec, rng, agent_share, habits, own, context)
+            if len(tree.ids) > recipe.row_tokens:  # a long dialogue keeps its direct answers
+                tree = dialogue_tree(turns, codec, rng, 0.0, habits, own)
+            yield tree
+
+    return next(pack(trees(), recipe))
+
+
+def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) -> None:
+    """Train from scratch or from the last saved step in `folder`; writes tokenizer, model, `training.jsonl`
+    and `recipe.json`.
+    """
+    codec = _tokenizer(folder, recipe, seed)
+    model = build_model(recipe, codec, seed)
+    optimizer = optimizers(model, recipe)
+    step, pool = _resume(folder, model, optimizer)
+    started = time.time()
+    while step < recipe.steps:
+        if step in recipe.own_at:
+            pool = collect_own_failures(model, codec, f"{seed} own {step}", recipe.own_dialogues)
+        loss = _update(
+            model, optimizer, batch_at(step, codec, recipe, seed, pool), rate(step, recipe), recipe
+        )
+        step += 1
+        if step % 10 == 0:
+            _log(
+                folder,
+                {
+                    "step": step,
+                    "loss": round(loss, 4),
+                    "pool": len(pool),
+                    "seconds": round(time.time() - started, 1),
+                },
+            )
+        if step % save_every == 0 or step == recipe.steps:
+            _save(folder, model, optimizer, step, pool)
+
+
+def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
+    loss = loss_of(model, batch)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for one in optimizer:
+        for group in one.param_groups:
+            group["lr"] = recipe.learning_rate * share
+        one.step()
+        one.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+def _tokenizer(folder: Path, recipe: Recipe, seed: int) -> SpelledCodec:
+    if (folder / "tokenizer.json").exists():
+        return load_codec(folder)
+    rng = random.Random(f"{seed} tokenizer")
+
+    def texts() -> Iterator[str]:
+        for _ in range(4000):
+            for scene in (turns := world_scenes(rng)):
+                yield scene.question.utterance
+                yield scene.question.gold
+            yield turns[0].schema.linear("compact")
+
+    return train_spelled_tokenizer(texts(), recipe.vocabulary, folder)
+
+
+def _save(folder: Path, model, optimizer, step: int, pool: list[OwnFailure]) -> None:
+    state = {
+        "step": step,
+        "pool": [dataclasses.asdict(failure) for failure in pool],
+        "model": model.state_dict(),
+        "optimizer": [one.state_dict() for one in optimizer],
+    }
+    torch.save(state, folder / "training.pt.tmp")
+    (folder / "training.pt.tmp").replace(folder / "training.pt")
+    model.save_pretrained(folder)
+
+
+def _resume(folder: Path, model, optimizer) -> tuple[int, list[OwnFailure]]:
+    path = folder / "training.pt"
+    if not path.exists():
+        return 0, []
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    for one, saved in zip(optimizer, state["optimizer"], strict=True):
+        one.load_state_dict(saved)
+    return state["step"], [OwnFailure(f["seed"], tuple(map(tuple, f["proposals"]))) for f in state["pool"]]
+
+
+def _log(folder: Path, entry: dict) -> None:
+    with (folder / "training.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+    print(json.dumps(entry), flush=True)
+
+
+def ship(folder: Path, target: Path, recipe: Recipe) -> None:
+    """Copy the trained model to `target`, weights in float16, and write its card from recipe and log."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in _SHIPPED:
+        (target / f"{name}.new").write_bytes((folder / name).read_bytes())
+        (target / f"{name}.new").replace(target / name)
+    weights = {name: weight.half() for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(weights, target / "model.safetensors.new", metadata={"format": "pt"})
+    (target / "model.safetensors.new").replace(target / "model.safetensors")
+    atomic_write(target / "CARD.md", _card(folder, target, recipe))
+
+
+def _card(folder: Path, target: Path, recipe: Recipe) -> str:
+    log = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+    return _CARD.format(
+        size=(target / "model.safetensors").stat().st_size / 1e6,
+        tokens=recipe.steps * recipe.rows * recipe.row_tokens / 1e6,
+        loss=log[-1]["loss"],
+        steps=log[-1]["step"],
+        rows="\n".join(f"| {f.name} | {getattr(recipe, f.name)} |" for f in dataclasses.fields(recipe)),
+    )
+
+
+_CARD = """# The tiny base model
+
+A Qwen3-architecture language model of {size:.0f} MB (float16), trained from scratch by this kit (`make
+base`) as the laboratory animal of the `laptop` profile: its absolute scores mean nothing, the differences
+between its training stages are experiments.
+
+- **What it saw**: {tokens:.1f} M token places in {steps} steps, each step on fresh procedurally generated
+  databases and dialogues (`mtsql_lib/world.py`, `moves.py` with the training surface forms), answered
+  directly and acted out by a scripted agent (`transcripts.py`). Never the bundled databases or their
+  dialogues.
+- **What was dialled in**: in its last phase the scripted agent has weak habits (`weak` below): after a
+  failure it repairs in only part of the cases, and the longer the exchange, the more often it stops
+  without an answer. So acting is harder than answering, as for the paper's untrained models. The skill of
+  repairing was taught before, with the habits under `skilled`.
+- **Its text**: word pieces over a spelling of their own (`mtsql_lib/spelling.py`);
+  `mtsql_lib.tokens.load_codec` reads it.
+- **Last training loss**: {loss} (mean over weighted tokens).
+- **Licence**: Apache-2.0.
+
+| recipe | value |
+|---|---|
+{rows}
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the `base` command."""
+    parser.add_argument("--out", default="data/models/tiny", help="folder of the shipped model")
+    parser.add_argument(
+        "--work", default="runs/base", help="folder of the training; an interrupted one goes on"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=0, help="fewer steps than the recipe's, to try it out")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train and ship the base model; hours on two cores."""
+    recipe = Recipe(steps=args.steps) if args.steps else Recipe()
+    if args.steps < 0:
+        raise KitError(f"--steps {args.steps}: give a positive number, or leave it out")
+    train(ROOT / args.work, recipe, args.seed)
+    ship(ROOT / args.work, ROOT / args.out, recipe)
+    return 0

@@ -1,0 +1,45 @@
+"""The recipe of the tiny base model: every number of `make base`, printed on the model card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtsql_lib.transcripts import SKILLED, WEAK, Habits
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `make base` does, in order of size, length and curriculum."""
+
+    vocabulary: int = 6500
+    hidden: int = 256
+    layers: int = 5
+    heads: int = 4
+    key_value_heads: int = 2
+    feed_forward: int = 640
+    copy_gain: float = 3.0
+    row_tokens: int = 640
+    rows: int = 6
+    steps: int = 850
+    warmup: int = 30
+    decay_share: float = 0.4
+    learning_rate: float = 6e-3
+    # until this step databases have at most `tiny_columns` columns and dialogues two turns: names are learned
+    # to be copied
+    tiny_until: int = 300
+    tiny_columns: int = 7
+    # loss weight of schema and questions until `small_until`: they repeat names, and repetition teaches
+    # copying
+    context_weight: float = 0.15
+    # until this step databases have at most `small_columns` columns, and few turns are acted as episodes (all
+    # are answered directly as well)
+    small_until: int = 520
+    small_columns: int = 12
+    small_agent_share: float = 0.12
+    agent_share: float = 0.6
+    own_share: float = 0.35  # of the dialogues, once there are own failures
+    own_at: tuple[int, ...] = (640,)  # steps at which fresh own failures are collected
+    own_dialogues: int = 120
+    weak_from: int = 760  # step from which the scripted agent's habits are the weak ones
+    skilled: Habits = SKILLED
+    weak: Habits = WEAK

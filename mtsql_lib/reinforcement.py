@@ -1,0 +1,161 @@
+"""Stage 2, reinforcement learning over a curriculum, by the outcome reward, then outcome and process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from mtsql_lib import credit, curriculum, sampling
+from mtsql_lib.errors import KitError
+from mtsql_lib.play import Player, Scored, Setting
+from mtsql_lib.records import to_row
+from mtsql_lib.run import Run, by_question, config_of, corpus_hash, digest_of, log_training, play_through
+from mtsql_lib.store import atomic_write, sha256_folder, stage
+
+
+def measure_difficulty(run: Run) -> list[curriculum.Bin]:
+    """Sample each training question with the warm-started model; drop what is always solved; easy to hard
+    in bins.
+    """
+    rules, name = run.profile.curriculum, "difficulty"
+    before = f"sft_{run.profile.sampling.rounds}"
+    path = run.folder / name / "bins.json"
+    inputs = {"model": sha256_folder(run.checkpoint(before)), "corpus": corpus_hash(run)}
+    with stage(
+        run.folder, name, inputs=inputs, config=config_of(run, "curriculum", "rollout"), seed=run.profile.seed
+    ) as current:
+        if not current.fresh:
+            asked = sampling.draw_pool(run.pool, rules.questions, f"{run.profile.seed} {name}")
+            setting = Setting(samples=rules.samples, temperature=rules.temperature)
+            scored = play_through(run, name, before, [run.questions[i] for i in asked], setting)
+            rates = {q: sum(s.valid for s in drawn) / len(drawn) for q, drawn in by_question(scored).items()}
+            parts = curriculum.bins(rates, rules.bins, rules.drop_solved)
+            atomic_write(path, json.dumps([asdict(part) for part in parts]) + "\n")
+            current.counts |= {"questions": len(rates), "always_solved": sum(r >= 1 for r in rates.values())}
+            current.counts |= {f"bin_{n + 1}": len(part.questions) for n, part in enumerate(parts)}
+            current.produced(path)
+    return [
+        curriculum.Bin(tuple(part["questions"]), part["success"])
+        for part in json.loads(path.read_text(encoding="utf-8"))
+    ]
+
+
+def reinforce_outcome(run: Run) -> Path:
+    """GRPO over the curriculum with the outcome reward."""
+    before = f"sft_{run.profile.sampling.rounds}"
+    return _reinforce(run, "rl_outcome", run.checkpoint(before), _order(run), process=False)
+
+
+def reinforce_process(run: Run) -> Path:
+    """Branch off the outcome run in its last phase and go on with outcome and process reward (the optimiser
+    starts anew).
+    """
+    rl = run.profile.rl
+    total = sum(rl.steps_per_bin)
+    switch = max(rl.save_every, int(total * rl.process_from) // rl.save_every * rl.save_every)
+    start = run.folder / "rl_outcome" / "model" / f"step-{switch:04d}"
+    return _reinforce(
+        run, "rl_process", start, _order(run)[switch * rl.prompts_per_step :], process=True, first_step=switch
+    )
+
+
+def _order(run: Run) -> list[str]:
+    rl = run.profile.rl
+    return curriculum.schedule(
+        measure_difficulty(run), rl.steps_per_bin, rl.prompts_per_step, f"{run.profile.seed} order"
+    )
+
+
+def _reinforce(
+    run: Run, name: str, start: Path, order: list[str], process: bool, first_step: int = 0
+) -> Path:
+    from mtsql_lib.training import reinforce
+
+    target = run.folder / name / "model"
+    inputs = {"model": sha256_folder(start), "order": digest_of(order)}
+    config = config_of(run, "rl", "rollout", "model")
+    with stage(run.folder, name, inputs=inputs, config=config, seed=run.profile.seed) as current:
+        if not current.fresh:
+            reinforce(start, order, rollouts(run, name, process, first_step), run.profile, target)
+            log_training(run, name, target, first_step)
+            best = choose_checkpoint(run, name, target, first_step)
+            atomic_write(run.folder / name / "chosen.json", json.dumps(best) + "\n")
+            current.counts |= {
+                "updates": len(order) // run.profile.rl.prompts_per_step,
+                "chosen": best["checkpoint"],
+            }
+            current.produced(target)
+            current.produced(run.folder / name / "chosen.json")
+    return run.checkpoint(name)
+
+
+def rollouts(run: Run, name: str, process: bool, first_step: int = 0):
+    """The function that TRL's loop calls for the episodes of an update: play, score, turn into advantages,
+    keep in the store.
+    """
+    from mtsql_lib.ledger import Played
+
+    rl, table = run.profile.rl, run.table(run.profile.data.train)
+
+    def play(model, question_ids: Sequence[str], step: int) -> Played:
+        player = Player(table, run.checkpoint("base"), model=model)
+        groups = [run.questions[i] for i in question_ids]
+        setting = Setting(samples=rl.group_size, temperature=rl.temperature)
+        stream = int(digest_of([run.profile.seed, name, first_step + step])[:15], 16)
+        scored = player.play_groups(groups, setting, stream)
+        rewards = [s.reward.total if process else s.reward.outcome for s in scored]
+        advantages: list[list[float]] = []
+        for start in range(0, len(scored), rl.group_size):
+            part = slice(start, start + rl.group_size)
+            tokens = [sum(len(step.ids) for step in s.episode.steps) for s in scored[part]]
+            advantages += credit.released(rewards[part], tokens)
+        run.store.add_episodes(
+            to_row(f"{name}/{first_step + step:04d}", s, sample=n) for n, s in enumerate(scored)
+        )
+        print(_progress(name, first_step + step, rewards, scored), flush=True)
+        return Played([s.episode for s in scored], rewards, advantages, _figures(scored))
+
+    return play
+
+
+def choose_checkpoint(run: Run, name: str, target: Path, first_step: int = 0) -> dict:
+    """The kept checkpoint with the highest EX + EM on held-out training dialogues (the later one of
+    equals), and all scores.
+    """
+    scores = {}
+    for folder in sorted(target.glob("step-*")):
+        scored = Player(run.table(run.profile.data.train), folder).play(
+            run.held_out, Setting(), run.profile.seed
+        )
+        scores[folder.name] = sum(s.score.ex + s.score.em for s in scored) / len(scored)
+        step = first_step + int(folder.name.split("-")[1])
+        run.store.add_metrics(name, step, {"held_out": scores[folder.name]})
+        found = f"{scores[folder.name]:.3f} (EX + EM) on {len(scored)} held-out training questions"
+        print(f"{name}: {folder.name} scores {found}", flush=True)
+    if not scores:
+        raise KitError(f"{name} kept no checkpoint: rl.save_every is larger than its number of updates")
+    best = max(scores, key=lambda folder: (scores[folder], folder))
+    return {"checkpoint": best, "scores": scores}
+
+
+def _figures(scored: Sequence[Scored]) -> dict[str, float]:
+    count = len(scored)
+    failed = [
+        s for s in scored if any(r.outcome is not None and r.outcome.kind != "rows" for r in s.episode.log)
+    ]
+    return {
+        "ex": sum(s.score.ex for s in scored) / count,
+        "em": sum(s.score.em for s in scored) / count,
+        "process": sum(s.reward.process for s in scored) / count,
+        "calls": sum(len(s.episode.log) for s in scored) / count,
+        "met_failure": len(failed) / count,
+        "recovered": sum(s.score.ex for s in failed) / len(failed) if failed else 0.0,
+    }
+
+
+def _progress(name: str, step: int, rewards: Sequence[float], scored: Sequence[Scored]) -> str:
+    figures = _figures(scored)
+    shown = ", ".join(f"{key} {figures[key]:.2f}" for key in ("ex", "calls", "recovered"))
+    return f"{name} step {step}: reward {sum(rewards) / len(rewards):.2f}, {shown}"

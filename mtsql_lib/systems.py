@@ -1,0 +1,43 @@
+"""The systems of the results table, and how each is played on a development set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from mtsql_lib.play import Scored, Setting, corpus_questions, whole_dialogues
+from mtsql_lib.run import Run, config_of, corpus_folder, play_through
+from mtsql_lib.store import sha256_file, sha256_folder, stage
+
+# The systems of the results table: how each plays, and which checkpoint it is.
+SYSTEMS = {
+    "direct": ("base", Setting(mode="direct")),
+    "untrained": ("base", Setting()),
+    "short_sft": ("sft_short", Setting(mode="direct")),
+    "round1": ("sft_1", Setting()),
+    "round2": ("sft_2", Setting()),
+    "round3": ("sft_3", Setting()),
+    "rl_outcome": ("rl_outcome", Setting()),
+    "rl_process": ("rl_process", Setting()),
+    "rl_process_4msg": ("rl_process", Setting(message_limit=4)),
+    "rl_process_predicted": ("rl_process", Setting(history="predicted")),
+}
+
+
+def evaluate(run: Run, system: str, corpus: str) -> list[Scored]:
+    """Play a system greedily on the development set of a corpus; the episodes lie in the store under
+    `eval_<system>/<corpus>`.
+    """
+    checkpoint, setting = SYSTEMS[system]
+    name = f"eval_{system}/{corpus}"
+    folder = corpus_folder(run, corpus)
+    asked = whole_dialogues(corpus_questions(folder, "dev"), run.profile.evaluation.questions)
+    inputs = {"model": sha256_folder(run.checkpoint(checkpoint)), "corpus": sha256_file(folder / "dev.json")}
+    config = config_of(run, "evaluation", "rollout") | {"setting": asdict(setting)}
+    with stage(run.folder, name, inputs=inputs, config=config, seed=run.profile.seed) as current:
+        scored = play_through(run, name, checkpoint, asked, setting, corpus, quiet=current.fresh)
+        current.counts |= {
+            "questions": len(scored),
+            "answered": sum(s.episode.answer is not None for s in scored),
+        }
+        current.counts |= {"ex": sum(s.score.ex for s in scored), "em": sum(s.score.em for s in scored)}
+    return scored

@@ -1,0 +1,334 @@
+"""The scripted agent: transcripts of an imperfect agent on the generated world, on which the base model is
+pre-trained.
+
+The script knows the gold query, so it can act out what an agent would do: propose, meet an error or an
+empty result, look at the stored values, correct, check the memory, answer. Two things are kept apart on
+purpose. The *skill* is taught well: a repair that is begun is carried out rightly. The *habit* is taught
+badly: after a failure the script often gives up, and the longer the exchange, the more often it never
+answers (`Habits`). So the base knows how to repair and seldom does, which is what self-taught SFT and RL
+are there to change. The model card says so.
+
+A wrong first proposal is context, not a lesson: its message carries weight 0. It is a corrupted gold query
+or, better, one of the model's own failures.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mtsql_lib.dialogues import Question, Turn
+from mtsql_lib.environment import Environment
+from mtsql_lib.executor import Executor, Outcome
+from mtsql_lib.memory import DialogueMemory
+from mtsql_lib.moves import DraftTurn
+from mtsql_lib.protocol import compose
+from mtsql_lib.query import Column, Condition, Item, Literal, Query, to_sql
+from mtsql_lib.schema import Schema, fold_names
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How often the scripted agent does what; every number is a probability and is printed on the model
+    card.
+    """
+
+    memory: float = 0.6  # checks the memory on a later turn
+    look_first: float = 0.1  # looks at stored values before the first proposal
+    wrong_literal: float = 0.7  # first proposal uses the typed form of a value that is stored otherwise
+    corrupt: float = 0.2  # first proposal has a scripted mistake of another kind
+    repair: float = (
+        0.9  # after a failure: repairs; otherwise it repeats itself, answers all the same or stops
+    )
+    silent: tuple[float, ...] = (0.0,) * 7  # never answers, by number of messages so far
+
+
+SKILLED = Habits()
+WEAK = Habits(repair=0.42, silent=(0.0, 0.35, 0.6, 0.6, 0.65, 0.7, 0.7))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One turn of a generated dialogue, ready to be acted out."""
+
+    question: Question
+    query: Query
+    schema: Schema
+    executor: Executor
+
+
+@dataclass(frozen=True)
+class Line:
+    """One piece of a transcript: text and the weight of its loss (0 for environment text and for deliberate
+    mistakes).
+    """
+
+    text: str
+    weight: float
+
+
+def scenes(drafts: list[DraftTurn], schema: Schema, executor: Executor) -> list[Scene]:
+    """The turns of a dialogue as scenes, each with its gold history."""
+    turns = [Turn(d.utterance, fold_names(to_sql(d.query)), d.relation, d.causes) for d in drafts]
+    name = schema.database_id
+    return [
+        Scene(
+            Question(f"{name}/{n}", name, n, name, tuple(turns[:n]), t.utterance, t.sql),
+            drafts[n].query,
+            schema,
+            executor,
+        )
+        for n, t in enumerate(turns)
+    ]
+
+
+def direct_transcript(scene: Scene) -> list[Line]:
+    """The answer in one message."""
+    return [Line(compose(answer=scene.question.gold) + "<|im_end|>", 1.0)]
+
+
+def agent_transcript(
+    scene: Scene, rng: random.Random, habits: Habits, own_failure: str = "", message_limit: int = 6
+) -> list[Line]:
+    """One acted episode; `own_failure` is SQL that the model itself proposed for this turn, and that
+    failed.
+    """
+    memory = DialogueMemory(scene.question, scene.executor)
+    environment = Environment(
+        scene.question, scene.schema, scene.executor, memory, message_limit=message_limit
+    )
+    lines: list[Line] = []
+    for text, weight in _act(scene, rng, habits, own_failure, environment):
+        observation = environment.step(text)
+        lines += [Line(text + "<|im_end|>", weight), Line(observation.text, 0.0)]
+        if observation.done:
+            break
+    return [line for line in lines if line.text]
+
+
+def _act(
+    scene: Scene, rng: random.Random, habits: Habits, own_failure: str, environment: Environment
+) -> Iterator[tuple[str, float]]:
+    gold, later = scene.question.gold, bool(scene.question.history)
+    looked = False
+    surprising = _surprising(scene.query)
+    if surprising and not own_failure and rng.random() < habits.look_first:
+        yield (
+            compose(
+                think=f"look at {words(surprising[0].column.name)}",
+                call=("exec_sql", _probe(surprising[0], rng)),
+            ),
+            1.0,
+        )
+        looked = True
+    sql = own_failure or (gold if looked else _first_proposal(scene, rng, habits))
+    yield compose(call=("exec_sql", sql)), 1.0 if sql == gold else 0.0
+    if not (outcome := environment.log[-1].outcome).ok or (outcome.kind == "empty" and sql != gold):
+        if rng.random() >= habits.repair:
+            yield from _give_up(sql, rng)
+            return
+        yield from _repair(scene, sql, outcome, rng)
+        sql = gold
+    if rng.random() < habits.silent[min(environment.messages, 6)]:
+        yield "<exec_verify>pass</exec_verify>\n", 1.0
+        return
+    if not later or rng.random() >= habits.memory or environment.messages > 3:
+        yield compose(verdict=("exec", "pass"), answer=sql), 1.0
+        return
+    yield compose(verdict=("exec", "pass"), call=("memory_retrieve", sql)), 1.0
+    if sql != gold:
+        yield (
+            compose(think=_difference(scene.query), verdict=("memory", "no_pass"), call=("exec_sql", gold)),
+            1.0,
+        )
+        yield compose(verdict=("exec", "pass"), answer=gold), 1.0
+    elif rng.random() < habits.silent[min(environment.messages, 6)]:
+        yield "<memory_verify>pass</memory_verify>\n", 1.0
+    else:
+        yield compose(verdict=("memory", "pass"), answer=gold), 1.0
+
+
+def _give_up(sql: str, rng: random.Random) -> Iterator[tuple[str, float]]:
+    way = rng.random()
+    if way < 0.4:
+        yield "<exec_verify>no_pass</exec_verify>\n", 1.0
+    elif way < 0.8:
+        yield compose(verdict=("exec", "pass"), answer=sql), 0.5
+    else:
+        for _ in range(2):
+            yield compose(verdict=("exec", "no_pass"), call=("exec_sql", sql)), 0.5
+        yield compose(verdict=("exec", "pass"), answer=sql), 0.5
+
+
+def _repair(scene: Scene, sql: str, outcome: Outcome, rng: random.Random) -> Iterator[tuple[str, float]]:
+    """Look where looking helps, then propose the gold query; the thought names the fix and follows from the
+    gold query.
+    """
+    gold = scene.question.gold
+    suspects = [c for c in _literal_conditions(scene.query) if _spelled(c.value) not in sql]
+    if outcome.kind == "empty" and suspects:
+        suspect = suspects[0]
+        if _carried(scene, suspect) and rng.random() < 0.6:
+            yield (
+                compose(
+                    think="see how it was asked before",
+                    verdict=("exec", "no_pass"),
+                    call=("memory_retrieve", sql),
+                ),
+                1.0,
+            )
+            yield compose(think=_stored(suspect), call=("exec_sql", gold)), 1.0
+            return
+        look = f"look at {words(suspect.column.name)}"
+        yield compose(think=look, verdict=("exec", "no_pass"), call=("exec_sql", _probe(suspect, rng))), 1.0
+        yield compose(think=_stored(suspect), call=("exec_sql", gold)), 1.0
+        return
+    yield compose(think=_fix(scene, outcome), verdict=("exec", "no_pass"), call=("exec_sql", gold)), 1.0
+
+
+def _fix(scene: Scene, outcome: Outcome) -> str:
+    """What to change, in words, after an error: read from the message and the gold query."""
+    query = scene.query
+    missing = re.search(r"(?:no such column|ambiguous column name): (?:\w+\.)?(\w+)", outcome.message)
+    if missing:
+        name = missing.group(1).lower()
+        homes = [c.table for c in _columns(query) if c.name.lower() == name]
+        if homes:
+            return f"{words(missing.group(1))} is in {words(homes[0])}"
+    if query.joins:
+        return f"join {words(query.joins[-1].table)}"
+    shown = next((i.column.name for i in query.select if i.column.name != "*"), "")
+    return f"use {words(shown)} of {words(query.base)}" if shown else f"use {words(query.base)}"
+
+
+def _difference(query: Query) -> str:
+    """What the memory shows to be missing: the part of the question that is carried over."""
+    if query.where:
+        return f"keep {words(query.where[0].column.name)}"
+    return f"stay with {words(query.base)}"
+
+
+def words(name: str) -> str:
+    """A name as words: `home_port` and `HomePort` are both "home port"."""
+    return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)).lower()
+
+
+def _first_proposal(scene: Scene, rng: random.Random, habits: Habits) -> str:
+    query = scene.query
+    if rng.random() < habits.wrong_literal:
+        query = _mistyped(query, rng)
+    if rng.random() < habits.corrupt:
+        query = _corrupted(query, rng, bool(scene.question.history))
+    return fold_names(to_sql(query))
+
+
+def _mistyped(query: Query, rng: random.Random) -> Query:
+    """The query with every surprising literal as a person typed it, now and then in another case."""
+
+    def guess(literal: Literal) -> Literal:
+        if not isinstance(literal.stored, str):
+            return literal
+        form = rng.choices((str, str.title, str.upper), (0.8, 0.12, 0.08))[0]
+        return replace(literal, stored=form(literal.spoken)) if literal.mismatch else literal
+
+    return replace(query, where=tuple(_with_literal(c, guess) for c in query.where))
+
+
+def _with_literal(condition: Condition, change) -> Condition:
+    return (
+        replace(condition, value=change(condition.value))
+        if isinstance(condition.value, Literal)
+        else condition
+    )
+
+
+def _corrupted(query: Query, rng: random.Random, later: bool) -> Query:
+    """One mistake of the kinds that the paper names: join path, schema linking, a dropped constraint,
+    aggregation drift.
+    """
+    kinds = []
+    if query.joins:
+        kinds += ["no_join"] * 3 + ["wrong_key"]
+    if later and len(query.where) > 0 and not query.compound:
+        kinds += ["dropped"] * 2
+    if query.group or any(i.aggregate for i in query.select):
+        kinds += ["drift"]
+    if not kinds:
+        return query
+    kind = rng.choice(kinds)
+    if kind == "no_join":
+        return _rehome(query)
+    if kind == "wrong_key":
+        join = query.joins[-1]
+        broken = replace(
+            join,
+            left=Column(join.left.table, join.right.name),
+            right=Column(join.right.table, join.left.name),
+        )
+        return replace(query, joins=(*query.joins[:-1], broken))
+    if kind == "dropped":
+        return replace(query, where=query.where[1:] if rng.random() < 0.5 else query.where[:-1])
+    return replace(
+        query, select=tuple(replace(i, aggregate="") if i.column.name != "*" else i for i in query.select)
+    )
+
+
+def _rehome(query: Query) -> Query:
+    """The query over its first table alone, as if it had every column."""
+
+    def here(column: Column) -> Column:
+        return Column(query.base, column.name)
+
+    def item(entry: Item) -> Item:
+        return replace(entry, column=here(entry.column))
+
+    return replace(
+        query,
+        joins=(),
+        select=tuple(map(item, query.select)),
+        order=tuple(map(item, query.order)),
+        where=tuple(replace(c, column=here(c.column)) for c in query.where),
+        group=tuple(map(here, query.group)),
+    )
+
+
+def _probe(condition: Condition, rng: random.Random) -> str:
+    """A look at what is stored: all values, or those that contain the first word."""
+    column, word = condition.column, condition.value.spoken.split()[0].lower()
+    sql = f"SELECT DISTINCT {column.name} FROM {column.table}"
+    if rng.random() < 0.3 and word in str(condition.value.stored).lower():
+        sql += f" WHERE {column.name} LIKE '%{word}%'"
+    return fold_names(sql)
+
+
+def _stored(condition: Condition) -> str:
+    return f"it is '{condition.value.stored}'"
+
+
+def _spelled(literal: Literal) -> str:
+    return f"'{literal.stored}'"
+
+
+def _carried(scene: Scene, condition: Condition) -> bool:
+    return any(_spelled(condition.value) in turn.sql for turn in scene.question.history)
+
+
+def _literal_conditions(query: Query) -> list[Condition]:
+    found = [
+        c
+        for c in query.where
+        if isinstance(c.value, Literal) and isinstance(c.value.stored, str) and c.op != "like"
+    ]
+    return found + (_literal_conditions(query.compound[1]) if query.compound else [])
+
+
+def _surprising(query: Query) -> list[Condition]:
+    # to look first is a habit of questions with a value, whether or not it turns out to be stored otherwise
+    return [c for c in _literal_conditions(query) if c.op == "="]
+
+
+def _columns(query: Query) -> list[Column]:
+    items = [i.column for i in (*query.select, *query.order)]
+    return items + [c.column for c in (*query.where, *query.having)] + list(query.group)

@@ -1,0 +1,70 @@
+"""The scripted agent: a skilled one ends right, a weak one often does not, and mistakes are no lessons."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from mtsql_lib.practice import world_scenes
+from mtsql_lib.protocol import parse_message
+from mtsql_lib.transcripts import SKILLED, WEAK, agent_transcript, direct_transcript, words
+
+
+def drawn(seeds):
+    return [scene for seed in seeds for scene in world_scenes(random.Random(seed))]
+
+
+def messages(lines):
+    return [line for line in lines if line.text.endswith("<|im_end|>") and not line.text.startswith("\n")]
+
+
+def final_answer(lines):
+    return parse_message(messages(lines)[-1].text).answer
+
+
+def test_a_direct_transcript_is_the_gold_answer():
+    for scene in drawn(range(5)):
+        (line,) = direct_transcript(scene)
+        assert final_answer([line]) == " ".join(scene.question.gold.split()) and line.weight == 1
+
+
+def test_the_skilled_agent_mostly_ends_with_gold_and_the_weak_one_does_not():
+    scenes = drawn(range(60))
+
+    def share(habits):
+        rng = random.Random(3)
+        return sum(final_answer(agent_transcript(s, rng, habits)) == s.question.gold for s in scenes) / len(
+            scenes
+        )
+
+    assert share(SKILLED) > 0.8
+    assert share(WEAK) < share(SKILLED) - 0.2
+
+
+def test_a_wrong_proposal_has_no_weight_and_what_the_tools_say_has_none():
+    rng = random.Random(5)
+    for scene in drawn(range(40)):
+        for line in agent_transcript(scene, rng, replace(SKILLED, repair=1.0)):
+            if line.text.startswith("\n<|im_start|>user"):
+                assert line.weight == 0
+            calls = parse_message(line.text).calls
+            if line.weight and calls and calls[0].tool == "exec_sql":
+                assert calls[0].code == scene.question.gold or "DISTINCT" in calls[0].code
+
+
+def test_an_own_failure_is_proposed_and_then_repaired():
+    scene = next(s for s in drawn(range(5)))
+    lines = agent_transcript(
+        scene, random.Random(0), SKILLED, own_failure="SELECT no_such_column FROM nowhere"
+    )
+    first = parse_message(messages(lines)[0].text).calls[0]
+    assert first.code == "SELECT no_such_column FROM nowhere" and messages(lines)[0].weight == 0
+    assert final_answer(lines) == scene.question.gold
+
+
+@pytest.mark.parametrize(
+    ("name", "spoken"),
+    [("home_port", "home port"), ("HomePort", "home port"), ("ID", "id"), ("line2", "line 2")],
+)
+def test_names_as_words(name, spoken):
+    assert words(name) == spoken
