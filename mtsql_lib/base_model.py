@@ -59,7 +59,7 @@ def loss_of(model: Qwen3ForCausalLM, batch: dict[str, torch.Tensor]) -> torch.Te
     ).last_hidden_state
     weights = batch["weights"][:, 1:]
     alive = weights > 0
-    logits = model.lm_head(hidden[:, :-1][alive])
+    logits = model.lm_head(hidden[:, :-1][alive]).float()
     losses = torch.nn.functional.cross_entropy(logits, batch["ids"][:, 1:][alive], reduction="none")
     return (losses * weights[alive]).sum() / weights[alive].sum()
 

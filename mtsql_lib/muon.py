@@ -1,8 +1,9 @@
-"""Muon in float32: momentum, then the nearest orthogonal matrix by Newton-Schulz (Jordan et al., 2024),
+"""Muon: momentum, then the nearest orthogonal matrix by Newton-Schulz (Jordan et al., 2024),
 scaled to the size of an AdamW step.
 
-`torch.optim.Muon` orthogonalises in bfloat16, which processors without bfloat16 instructions emulate: there
-it took a third of a training step. Matrices of one shape are orthogonalised together.
+`torch.optim.Muon` always orthogonalises in bfloat16, which processors without bfloat16 instructions emulate:
+there it took a third of a training step, so here they do it in float32. Matrices of one shape are
+orthogonalised together.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ from __future__ import annotations
 import torch
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def has_bfloat16() -> bool:
+    """Does this processor multiply bfloat16 matrices by itself? Where it does not, emulating is slow."""
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 class Muon(torch.optim.Optimizer):
@@ -46,8 +53,8 @@ def orthogonalised(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     a, b, c = _COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(torch.bfloat16 if has_bfloat16() else x.dtype)
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.transpose(1, 2) if tall else x
+    return (x.transpose(1, 2) if tall else x).to(matrices.dtype)

@@ -70,17 +70,17 @@ class Style:
 
 def random_style(rng: random.Random, heads: tuple[str, ...], tails: tuple[str, ...]) -> Style:
     """Habits drawn for one database; `heads` and `tails` are words that some databases add to table names."""
-    words = rng.choices(("snake", "mixed", "camel", "inner", "flat", "upper"), (45, 22, 12, 8, 7, 6))[0]
+    words = rng.choices(("snake", "mixed", "camel", "inner", "flat", "upper"), (42, 22, 15, 12, 4, 5))[0]
     tables = words if rng.random() < 0.7 else rng.choice(("snake", "mixed", "camel"))
     return Style(
         words=words,
         tables=tables,
-        short=rng.random() < 0.1,
+        short=rng.random() < 0.05,
         plural=rng.random() < 0.4,
         key=rng.choices(("noun_id", "id", "id_noun", "noun_no", "noun_key"), (58, 26, 4, 7, 5))[0],
         head=rng.choice(heads) if rng.random() < 0.06 else "",
         tail=rng.choice(tails) if rng.random() < 0.06 else "",
-        prefix=rng.random() < 0.08,
+        prefix=rng.random() < 0.03,
         ref_suffix=rng.random() < 0.88,
     )
 

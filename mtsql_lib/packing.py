@@ -88,22 +88,28 @@ def _prompt(scene: Scene, mode: str) -> str:
     ).prompt
 
 
-def pack(trees: Iterator[Tree], recipe: Recipe) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches of `rows` x `row_tokens`: ids (B, T), weights (B, T), positions (B, T), mask (B, 1, T, T)
-    bool. Longer dialogues are skipped.
+def pack(trees: Iterator[Tree], recipe: Recipe) -> dict[str, torch.Tensor]:
+    """The next batch of `rows` x `row_tokens`: ids (B, T), weights (B, T), positions (B, T), mask
+    (B, 1, T, T) bool.
+
+    Takes trees until together they fill the batch and lays them out longest first; one that then finds no
+    row is left out, as are trees longer than a row.
     """
-    waiting: list[list[Tree]] = [[] for _ in range(recipe.rows)]
-    used = [0] * recipe.rows
-    for tree in trees:
-        if len(tree.ids) > recipe.row_tokens:
-            continue
-        free = [row for row in range(recipe.rows) if used[row] + len(tree.ids) <= recipe.row_tokens]
-        if not free:
-            yield _batch(waiting, recipe)
-            waiting, used, free = [[] for _ in range(recipe.rows)], [0] * recipe.rows, [0]
-        row = max(free, key=lambda r: used[r])
-        waiting[row].append(tree)
-        used[row] += len(tree.ids)
+    taken: list[Tree] = []
+    room = recipe.rows * recipe.row_tokens
+    while room > 0:
+        if len((tree := next(trees)).ids) <= recipe.row_tokens:
+            taken.append(tree)
+            room -= len(tree.ids)
+    rows: list[list[Tree]] = [[] for _ in range(recipe.rows)]
+    free = [recipe.row_tokens] * recipe.rows
+    for tree in sorted(taken, key=lambda tree: -len(tree.ids)):
+        fitting = [row for row in range(recipe.rows) if len(tree.ids) <= free[row]]
+        if fitting:
+            row = min(fitting, key=lambda row: free[row])
+            rows[row].append(tree)
+            free[row] -= len(tree.ids)
+    return _batch(rows, recipe)
 
 
 def _batch(rows: list[list[Tree]], recipe: Recipe) -> dict[str, torch.Tensor]:

@@ -16,13 +16,18 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 from mtsql_lib.base_model import build_model, loss_of, optimizers, rate
 from mtsql_lib.errors import KitError
+from mtsql_lib.muon import has_bfloat16
 from mtsql_lib.packing import Tree, dialogue_tree, pack
 from mtsql_lib.practice import OwnFailure, collect_own_failures, world_scenes
 from mtsql_lib.recipe import Recipe
@@ -58,12 +63,41 @@ def batch_at(
             else:
                 turns, own = world_scenes(rng, most_columns), {}
             turns = turns[:2] if step < recipe.tiny_until else turns
-            tree = dialogue_tree(turns, codec, rng, agent_share, habits, own, context)
-            if len(tree.ids) > recipe.row_tokens:  # a long dialogue keeps its direct answers
-                tree = dialogue_tree(turns, codec, rng, 0.0, habits, own)
+            for share in (agent_share, agent_share / 3, 0.0):  # a long dialogue is acted out in part
+                tree = dialogue_tree(turns, codec, rng, share, habits, own, context)
+                if len(tree.ids) <= recipe.row_tokens:
+                    break
             yield tree
 
-    return next(pack(trees(), recipe))
+    return pack(trees(), recipe)
+
+
+class Batches:
+    """The batches from a step on, each made in a process beside the training while the one before is used."""
+
+    def __init__(self, folder: Path, recipe: Recipe, seed: int):
+        self.parts = folder, recipe, seed
+        self.worker = ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,))
+        self.ahead: tuple[int, int, Future] | None = None
+
+    def at(self, step: int, pool: list[OwnFailure]) -> dict[str, torch.Tensor]:
+        """The batch of a step; the next one with the same pool is begun."""
+        if self.ahead and self.ahead[:2] == (step, len(pool)):
+            batch = self.ahead[2].result()
+        else:
+            batch = self._begin(step, pool).result()
+        self.ahead = step + 1, len(pool), self._begin(step + 1, pool)
+        return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+    def _begin(self, step: int, pool: list[OwnFailure]) -> Future:
+        return self.worker.submit(_arrays, step, *self.parts, pool)
+
+
+def _arrays(step: int, folder: Path, *parts) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in batch_at(step, _codec(folder), *parts).items()}
+
+
+_codec = cache(load_codec)
 
 
 def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) -> None:
@@ -74,13 +108,12 @@ def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) ->
     model = build_model(recipe, codec, seed)
     optimizer = optimizers(model, recipe)
     step, pool = _resume(folder, model, optimizer)
+    batches = Batches(folder, recipe, seed)
     started = time.time()
     while step < recipe.steps:
         if step in recipe.own_at:
             pool = collect_own_failures(model, codec, f"{seed} own {step}", recipe.own_dialogues)
-        loss = _update(
-            model, optimizer, batch_at(step, codec, recipe, seed, pool), rate(step, recipe), recipe
-        )
+        loss = _update(model, optimizer, batches.at(step, pool), rate(step, recipe), recipe)
         step += 1
         if step % 10 == 0:
             _log(
@@ -94,10 +127,12 @@ def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) ->
             )
         if step % save_every == 0 or step == recipe.steps:
             _save(folder, model, optimizer, step, pool)
+    batches.worker.shutdown(cancel_futures=True)
 
 
 def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
-    loss = loss_of(model, batch)
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+        loss = loss_of(model, batch)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for one in optimizer:

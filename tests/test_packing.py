@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import repeat
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def path_to(tree, segment):
 
 def test_every_branch_gives_the_hidden_states_of_a_plain_sequence(codec, tree):
     model = build_model(RECIPE, codec, seed=0).eval()
-    batch = next(pack(iter([tree, *[filler() for _ in range(4)]]), RECIPE))
+    batch = pack(repeat(tree), RECIPE)
     additive = torch.zeros(batch["mask"].shape).masked_fill_(~batch["mask"], torch.finfo(torch.float32).min)
     with torch.no_grad():
         packed = model.model(
@@ -74,13 +75,22 @@ def test_the_loss_is_on_the_assistants_tokens_and_on_no_first_token_of_a_segment
 def test_a_dialogue_that_is_too_long_is_left_out():
     long = filler()
     long.ids.append(1)
-    batch = next(pack(iter([long, filler(), filler(), filler()]), RECIPE))
+    long.ids[0] = 7
+    batch = pack(iter([long, filler(), filler(), filler()]), RECIPE)
     assert batch["ids"].shape == (RECIPE.rows, RECIPE.row_tokens)
+    assert not (batch["ids"] == 7).any()
+
+
+def test_a_batch_is_filled_longest_first(codec, tree):
+    short = Tree([5] * 20, [0.0] * 20, list(range(20)), [0] * 20, [-1])
+    trees = iter([short, short, filler(), filler(), short])
+    assert (pack(trees, RECIPE)["ids"] == 1).all()
+    assert len(list(trees)) == 1  # it stopped asking when the batch was full
 
 
 def test_loss_and_gradients_reach_every_layer(codec, tree):
     model = build_model(RECIPE, codec, seed=0)
-    loss = loss_of(model, next(pack(iter([tree, filler(), filler()]), RECIPE)))
+    loss = loss_of(model, pack(repeat(tree), RECIPE))
     loss.backward()
     assert loss.item() == pytest.approx(loss.item()) and loss.item() > 0
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
