@@ -1,7 +1,7 @@
 # One door for everything. Needs Python 3.11 or 3.12, make and git; the rest goes into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test lab doctor data base evaluate report bench lock clean-runs
+.PHONY: help reproduce test lab doctor data base evaluate report claims bench lock clean-runs
 
 PROFILE ?= laptop
 SEED ?= 1
@@ -46,6 +46,9 @@ evaluate: $(STAMP) ## evaluate MODEL=<path|gold> on DATA=<SParC or CoSQL folder>
 
 report: $(STAMP) ## write the report of a run: HTML, Markdown and report.json
 	$(PY) -m mtsql_lib report $(RUN)
+
+claims: $(STAMP) ## test the papers' takeaways over three seeds (hours; resumes)
+	$(PY) -m mtsql_lib claims --profile $(PROFILE)
 
 bench: $(STAMP) ## side-by-side measurements; each prints a ratio
 	@for script in benchmarks/*.py; do test -e "$$script" || continue; $(PY) "$$script" || exit 1; done

@@ -61,6 +61,7 @@ class Sampling:
     questions: int = key("questions drawn for a round out of those still unsolved; 0 takes all", 0)
     keep_easy: int = key("shortest trajectories kept of an easy or always solved question (paper: 2)", 1, 100)
     keep_hard: int = key("long trajectories kept of any other, one a cluster (paper: 3)", 1, 100)
+    by_difficulty: bool = key("select so; else keep the first keep_hard of every question (paper: yes)")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
-"""Stage 2, reinforcement learning over a curriculum, by the outcome reward, then outcome and process."""
+"""Stage 2, reinforcement learning over a curriculum, arm by arm (`arms.py`)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mtsql_lib import credit, curriculum, sampling
+from mtsql_lib.arms import ARMS, PAY, Arm
 from mtsql_lib.errors import KitError
 from mtsql_lib.play import Player, Scored, Setting
 from mtsql_lib.records import to_row
@@ -42,70 +43,66 @@ def measure_difficulty(run: Run) -> list[curriculum.Bin]:
     ]
 
 
-def reinforce_outcome(run: Run) -> Path:
-    """GRPO over the curriculum with the outcome reward."""
-    before = f"sft_{run.profile.sampling.rounds}"
-    return _reinforce(run, "rl_outcome", run.checkpoint(before), _order(run), process=False)
+def reinforce(run: Run, name: str) -> Path:
+    """Train an arm by GRPO; returns the checkpoint chosen on held-out training dialogues.
 
-
-def reinforce_process(run: Run) -> Path:
-    """Branch off the outcome run in its last phase and go on with outcome and process reward (the optimiser
-    starts anew).
+    A branch leaves the outcome arm at a kept checkpoint; its optimiser starts anew.
     """
-    rl = run.profile.rl
-    total = sum(rl.steps_per_bin)
-    switch = max(rl.save_every, int(total * rl.process_from) // rl.save_every * rl.save_every)
-    start = run.folder / "rl_outcome" / "model" / f"step-{switch:04d}"
-    return _reinforce(
-        run, "rl_process", start, _order(run)[switch * rl.prompts_per_step :], process=True, first_step=switch
-    )
+    from mtsql_lib import training
 
-
-def _order(run: Run) -> list[str]:
-    rl = run.profile.rl
-    return curriculum.schedule(
-        measure_difficulty(run), rl.steps_per_bin, rl.prompts_per_step, f"{run.profile.seed} order"
-    )
-
-
-def _reinforce(
-    run: Run, name: str, start: Path, order: list[str], process: bool, first_step: int = 0
-) -> Path:
-    from mtsql_lib.training import reinforce
-
+    arm, rl = ARMS[name], run.profile.rl
+    first = branch_step(run) if arm.branch else 0
+    if arm.branch:
+        start = run.folder / "rl_outcome" / "model" / f"step-{first:04d}"
+    else:
+        start = run.checkpoint(arm.start or f"sft_{run.profile.sampling.rounds}")
+    order = _order(run, arm)[first * rl.prompts_per_step :]
+    profile = run.profile if arm.beta < 0 else replace(run.profile, rl=replace(rl, beta=arm.beta))
     target = run.folder / name / "model"
     inputs = {"model": sha256_folder(start), "order": digest_of(order)}
-    config = config_of(run, "rl", "rollout", "model")
+    config = config_of(run, "rl", "rollout", "model") | {"arm": asdict(arm)}
     with stage(run.folder, name, inputs=inputs, config=config, seed=run.profile.seed) as current:
         if not current.fresh:
-            reinforce(start, order, rollouts(run, name, process, first_step), run.profile, target)
-            log_training(run, name, target, first_step)
-            best = choose_checkpoint(run, name, target, first_step)
+            training.reinforce(start, order, rollouts(run, name, first), profile, target)
+            log_training(run, name, target, first)
+            best = choose_checkpoint(run, name, target, first)
             atomic_write(run.folder / name / "chosen.json", json.dumps(best) + "\n")
-            current.counts |= {
-                "updates": len(order) // run.profile.rl.prompts_per_step,
-                "chosen": best["checkpoint"],
-            }
+            current.counts |= {"updates": len(order) // rl.prompts_per_step, "chosen": best["checkpoint"]}
             current.produced(target)
             current.produced(run.folder / name / "chosen.json")
     return run.checkpoint(name)
 
 
-def rollouts(run: Run, name: str, process: bool, first_step: int = 0):
+def branch_step(run: Run) -> int:
+    """The update of the outcome arm after which the branches leave it, at a kept checkpoint."""
+    rl = run.profile.rl
+    return max(rl.save_every, int(sum(rl.steps_per_bin) * rl.process_from) // rl.save_every * rl.save_every)
+
+
+def _order(run: Run, arm: Arm) -> list[str]:
+    """The questions of every update; without a curriculum they are drawn from all training questions."""
+    rl, seed = run.profile.rl, f"{run.profile.seed} order"
+    if arm.curriculum:
+        return curriculum.schedule(measure_difficulty(run), rl.steps_per_bin, rl.prompts_per_step, seed)
+    everything = curriculum.Bin(tuple(run.pool), float("nan"))
+    return curriculum.schedule([everything], [sum(rl.steps_per_bin)], rl.prompts_per_step, seed)
+
+
+def rollouts(run: Run, name: str, first_step: int = 0):
     """The function that TRL's loop calls for the episodes of an update: play, score, turn into advantages,
     keep in the store.
     """
     from mtsql_lib.ledger import Played
 
-    rl, table = run.profile.rl, run.table(run.profile.data.train)
+    arm, rl, table = ARMS[name], run.profile.rl, run.table(run.profile.data.train)
+    setting = replace(arm.setting, samples=rl.group_size, temperature=rl.temperature)
 
     def play(model, question_ids: Sequence[str], step: int) -> Played:
         player = Player(table, run.checkpoint("base"), model=model)
         groups = [run.questions[i] for i in question_ids]
-        setting = Setting(samples=rl.group_size, temperature=rl.temperature)
         stream = int(digest_of([run.profile.seed, name, first_step + step])[:15], 16)
         scored = player.play_groups(groups, setting, stream)
-        rewards = [s.reward.total if process else s.reward.outcome for s in scored]
+        rewards = [PAY[arm.pay](s.reward) for s in scored]
         advantages: list[list[float]] = []
         for start in range(0, len(scored), rl.group_size):
             part = slice(start, start + rl.group_size)
@@ -126,9 +123,8 @@ def choose_checkpoint(run: Run, name: str, target: Path, first_step: int = 0) ->
     """
     scores = {}
     for folder in sorted(target.glob("step-*")):
-        scored = Player(run.table(run.profile.data.train), folder).play(
-            run.held_out, Setting(), run.profile.seed
-        )
+        player = Player(run.table(run.profile.data.train), folder)
+        scored = player.play(run.held_out, ARMS[name].setting, run.profile.seed)
         scores[folder.name] = sum(s.score.ex + s.score.em for s in scored) / len(scored)
         step = first_step + int(folder.name.split("-")[1])
         run.store.add_metrics(name, step, {"held_out": scores[folder.name]})

@@ -16,10 +16,10 @@ from typing import Any
 from mtsql_lib.errors import KitError
 from mtsql_lib.evaluation import Comparison, at_least, compare, recovery
 from mtsql_lib.execution_match import database_files
-from mtsql_lib.play import corpus_questions, whole_dialogues
+from mtsql_lib.play import corpus_questions
 from mtsql_lib.records import from_row
 from mtsql_lib.rows import Row, row_of, unplayed
-from mtsql_lib.run import Run, corpus_folder
+from mtsql_lib.run import Run, corpus_folder, development
 from mtsql_lib.store import read_json, sha256_file, sha256_of
 
 RECOVERS = 25.0  # per cent of the episodes that met trouble
@@ -166,7 +166,7 @@ def read_results(run: Run) -> Results:
     done = [pair for pair in wanted if read_json(run.folder / _stage(*pair) / "manifest.json")]
     if not done:
         raise KitError(f"no evaluation in {run.folder} is finished: make reproduce goes on with it")
-    systems = {pair: _rows(run, *pair) for pair in done}
+    systems = {pair: system_rows(run, *pair) for pair in done}
     return Results(run, systems, tuple(p for p in wanted if p not in done), tuple(_stages(run)))
 
 
@@ -196,20 +196,17 @@ def _stage(name: str, corpus: str) -> str:
     return f"eval_{name}/{corpus}"
 
 
-def _rows(run: Run, name: str, corpus: str) -> list[Row]:
+def system_rows(run: Run, name: str, corpus: str) -> list[Row]:
     """A row for each question that the system was to answer, also for one whose episode is not in the
     store.
     """
     judge = run.table(corpus).judge
     stored = {row["question_id"]: row for row in run.store.episodes(_stage(name, corpus))}
-    asked = whole_dialogues(
-        corpus_questions(corpus_folder(run, corpus), "dev"), run.profile.evaluation.questions
-    )
     return [
         row_of(from_row(stored[q.id], q), judge)
         if q.id in stored
         else unplayed(q, "no episode of it is in the store", judge)
-        for q in asked
+        for q in development(run, corpus)
     ]
 
 

@@ -21,7 +21,7 @@ from mtsql_lib.config import Profile
 from mtsql_lib.dialogues import Question
 from mtsql_lib.environment import Episode
 from mtsql_lib.errors import KitError
-from mtsql_lib.play import Player, Scored, Setting, Table, corpus_questions
+from mtsql_lib.play import Player, Scored, Setting, Table, corpus_questions, whole_dialogues
 from mtsql_lib.records import from_row, to_row
 from mtsql_lib.store import RunStore, sha256_file, sha256_of
 
@@ -104,6 +104,12 @@ class Run:
 def corpus_folder(run: Run, corpus: str) -> Path:
     """The folder of a corpus of the run."""
     return _path(run.profile.data.corpora) / corpus
+
+
+def development(run: Run, corpus: str) -> list[Question]:
+    """The development questions of a corpus that every system of the run is asked."""
+    everything = corpus_questions(corpus_folder(run, corpus), "dev")
+    return whole_dialogues(everything, run.profile.evaluation.questions)
 
 
 def open_run(profile: str = "laptop", seed: int = 1, folder: str = "", overrides: str = "{}") -> Run:

@@ -35,7 +35,7 @@ class Sampled:
 @dataclass(frozen=True)
 class RoundCounts:
     """What a round saw and kept. `by_rule` counts kept trajectories: short or long as the rule wants them,
-    and `nearest` for questions that have none of the wanted kind."""
+    `nearest` for questions that have none of the wanted kind, `first` without selection."""
 
     questions: int
     episodes: int
@@ -51,16 +51,22 @@ def select(
     *,
     keep_easy: int = 2,
     keep_hard: int = 3,
+    by_difficulty: bool = True,
     embed: Callable[[list[str]], np.ndarray] | None = None,
 ) -> tuple[list[Episode], RoundCounts]:
-    """Difficulty-aware selection over all questions; `hardness` maps a question id to Spider's class."""
+    """Difficulty-aware selection over all questions; `hardness` maps a question id to Spider's class. Without
+    `by_difficulty` the first `keep_hard` valid trajectories of every question are kept, for comparison.
+    """
     kept: list[Episode] = []
     rules: dict[str, int] = {}
     for question_id, drawn in samples.items():
         valid = _distinct([s.episode for s in drawn if s.valid])
         if not valid:
             continue
-        if hardness(question_id) == "easy" or all(s.valid for s in drawn):
+        if not by_difficulty:
+            rule, wanted = "first", valid
+            chosen = valid[:keep_hard]
+        elif hardness(question_id) == "easy" or all(s.valid for s in drawn):
             rule, wanted = "short", [e for e in valid if e.interactions <= SHORT]
             chosen = wanted[:keep_easy] or shortest(valid)[:keep_easy]
         else:

@@ -9,7 +9,7 @@ What was left out: p-values, and corrections for many comparisons; a claim is st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,33 @@ def seeds_interval(
     means = 100 * (weights * totals).sum(1) / counts[dialogues].sum(1)
     low, high = np.percentile(means, (2.5, 97.5))
     return Interval(estimate, float(low), float(high))
+
+
+def resampled(
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+    clusters: Sequence[str],
+    seeds: int,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Any statistic with its bootstrap interval over dialogues and training seeds, on the statistic's scale.
+
+    `statistic` gets weights of the questions (Q,) and of the seeds (seeds,), both of ones for the estimate.
+    Draws where it is not defined (nan) are left out; raises ValueError if the estimate is not defined.
+    """
+    names = {name: n for n, name in enumerate(dict.fromkeys(clusters))}
+    places = np.array([names[c] for c in clusters])
+    estimate = statistic(np.ones(len(clusters)), np.ones(seeds))
+    if np.isnan(estimate):
+        raise ValueError("the statistic is not defined on these questions")
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        dialogues = np.bincount(random.integers(0, len(names), len(names)), minlength=len(names))
+        chosen = np.bincount(random.integers(0, seeds, seeds), minlength=seeds)
+        found.append(statistic(dialogues[places].astype(float), chosen.astype(float)))
+    low, high = np.nanpercentile(found, (2.5, 97.5))
+    return Interval(float(estimate), float(low), float(high))
 
 
 def _by_cluster(runs: Sequence[Sequence[float]], clusters: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from mtsql_lib.play import Scored, Setting, corpus_questions, whole_dialogues
-from mtsql_lib.run import Run, config_of, corpus_folder, play_through
+from mtsql_lib.arms import ARMS
+from mtsql_lib.play import Scored, Setting
+from mtsql_lib.run import Run, config_of, corpus_folder, development, play_through
 from mtsql_lib.store import sha256_file, sha256_folder, stage
 
 # The systems of the results table: how each plays, and which checkpoint it is.
@@ -22,15 +23,27 @@ SYSTEMS = {
     "rl_process_predicted": ("rl_process", Setting(history="predicted")),
 }
 
+# Further systems, which the takeaways are tested on (`claims.py`).
+ABLATIONS = {
+    "short_rl": ("rl_short", ARMS["rl_short"].setting),
+    "no_execute": ("rl_no_execute", ARMS["rl_no_execute"].setting),
+    "no_memory": ("rl_no_memory", ARMS["rl_no_memory"].setting),
+    "no_curriculum": ("rl_no_curriculum", Setting()),
+    "process_all": ("rl_process_all", Setting()),
+    "propose_only": ("rl_propose", Setting()),
+    "verify_only": ("rl_verify", Setting()),
+    "kl": ("rl_kl", Setting()),
+}
+
 
 def evaluate(run: Run, system: str, corpus: str) -> list[Scored]:
     """Play a system greedily on the development set of a corpus; the episodes lie in the store under
     `eval_<system>/<corpus>`.
     """
-    checkpoint, setting = SYSTEMS[system]
+    checkpoint, setting = (SYSTEMS | ABLATIONS)[system]
     name = f"eval_{system}/{corpus}"
     folder = corpus_folder(run, corpus)
-    asked = whole_dialogues(corpus_questions(folder, "dev"), run.profile.evaluation.questions)
+    asked = development(run, corpus)
     inputs = {"model": sha256_folder(run.checkpoint(checkpoint)), "corpus": sha256_file(folder / "dev.json")}
     config = config_of(run, "evaluation", "rollout") | {"setting": asdict(setting)}
     with stage(run.folder, name, inputs=inputs, config=config, seed=run.profile.seed) as current:

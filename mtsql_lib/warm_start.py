@@ -34,8 +34,9 @@ def sample_round(run: Run, number: int) -> sampling.RoundCounts:
             scored = play_through(run, name, before, [run.questions[i] for i in asked], setting)
             samples = by_question(scored)
             hardness = {s.question.id: s.score.hardness for s in scored}
+            wanted = {"keep_easy": rules.keep_easy, "keep_hard": rules.keep_hard}
             kept, counts = sampling.select(
-                samples, hardness.get, keep_easy=rules.keep_easy, keep_hard=rules.keep_hard
+                samples, hardness.get, by_difficulty=rules.by_difficulty, **wanted
             )
             record = {
                 "kept": [[e.question_id, e.sample] for e in kept],
