@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
         if not args.only_test:
             complete(*pair)
         runs.append(pair)
-        findings = test_all(runs)
+        findings = findings_of(runs)
         record(runs, findings)
     for finding in findings:
         print(_line(finding))
@@ -74,7 +74,7 @@ def _warm(run: Run) -> None:
         warm_start(run, number)
 
 
-def test_all(runs: Sequence[tuple[Run, Run]]) -> list[Finding]:
+def findings_of(runs: Sequence[tuple[Run, Run]]) -> list[Finding]:
     """All takeaways and ablations on the seeds at hand."""
     sheet = sheet_of(runs)
     return [check(claim, sheet) for claim in (*TAKEAWAYS, *ABLATION_CLAIMS)]

@@ -235,8 +235,16 @@ def _failed(results: Results) -> Section:
 
 
 def _cost(results: Results) -> Section:
-    rows = [(s.name, f"{s.seconds:.1f}", f"{s.episodes:,}", f"{s.tokens:,}") for s in results.stages]
-    total = [sum(getattr(s, name) for s in results.stages) for name in ("seconds", "episodes", "tokens")]
-    rows.append(("all stages", f"{total[0]:.1f}", f"{total[1]:,}", f"{total[2]:,}"))
-    note = "Wall seconds of the sitting that finished the stage; tokens sampled, in fine-tuning trained on."
-    return Section("Cost", (Grid(("stage", "seconds", "episodes", "tokens"), rows, note),))
+    rows = [
+        (s.name, f"{s.seconds:.1f}", f"{s.peak_mb:,}", f"{s.episodes:,}", f"{s.tokens:,}")
+        for s in results.stages
+    ]
+    seconds, episodes, tokens = (
+        sum(getattr(s, name) for s in results.stages) for name in ("seconds", "episodes", "tokens")
+    )
+    peak = max((s.peak_mb for s in results.stages), default=0)
+    rows.append(("all stages", f"{seconds:.1f}", f"{peak:,}", f"{episodes:,}", f"{tokens:,}"))
+    note = """Wall seconds of the sitting that finished the stage; the largest memory of its process up to
+    then; tokens sampled, in fine-tuning trained on."""
+    columns = ("stage", "seconds", "peak memory, MB", "episodes", "tokens")
+    return Section("Cost", (Grid(columns, rows, " ".join(note.split())),))

@@ -99,12 +99,13 @@ class Tested:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one finished stage cost: wall seconds of its last sitting, episodes played, tokens sampled or
-    trained on.
+    """What one finished stage cost: wall seconds of its last sitting, the largest memory of its process
+    up to its end in MB, episodes played, tokens sampled or trained on.
     """
 
     name: str
     seconds: float
+    peak_mb: int
     episodes: int
     tokens: int
     counts: dict[str, Any]
@@ -221,5 +222,6 @@ def _stages(run: Run) -> list[Stage]:
         (played,) = run.store.db.query(sql, {"name": manifest["stage"]})
         counts = manifest.get("counts", {})
         tokens = played["tokens"] or counts.get("tokens", 0)
-        found.append(Stage(manifest["stage"], manifest["seconds"], played["episodes"], tokens, counts))
+        cost = manifest["seconds"], manifest["peak_mb"], played["episodes"], tokens
+        found.append(Stage(manifest["stage"], *cost, counts))
     return found

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -149,10 +150,16 @@ def stage(
         "stage": name, "key": key, "inputs": inputs, "config": config, "seed": seed,
         "counts": current.counts, "outputs": current.outputs, "episodes": _stored_digest(run_folder, name),
         "resumed": resumed, "seconds": round(time.time() - started, 1),
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S"), **_surroundings(),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"), "peak_mb": _peak_mb(), **_surroundings(),
     }  # fmt: skip
     atomic_write(folder / "manifest.json", json.dumps(current.manifest, indent=1, ensure_ascii=False) + "\n")
     (folder / "begun.json").unlink(missing_ok=True)
+
+
+def _peak_mb() -> int:
+    """The largest resident memory of this process so far, in MB (Linux counts in KiB, macOS in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024))
 
 
 def read_manifest(run_folder: str | Path, name: str) -> dict[str, Any]:

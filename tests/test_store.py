@@ -126,7 +126,7 @@ def test_the_manifest_names_everything_that_made_the_stage(tmp_path):
     assert (manifest["inputs"], manifest["config"], manifest["seed"]) == ({"pool": "a"}, {"lr": 1}, 1)
     assert manifest["counts"] == {"trajectories": 3} and manifest["kit"] == kit_hash()
     assert {"python", "sqlite", "torch", "transformers", "trl"} <= manifest["versions"].keys()
-    assert manifest["seconds"] >= 0 and "commit" in manifest
+    assert manifest["seconds"] >= 0 and 10 < manifest["peak_mb"] < 100_000 and "commit" in manifest
 
 
 @pytest.mark.parametrize("change", [{"inputs": {"pool": "b"}}, {"config": {"lr": 2}}, {"seed": 2}])
