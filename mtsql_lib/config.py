@@ -91,6 +91,10 @@ class RL:
     beta: float = key("weight of the KL term to the starting model; 0 switches it off", 0.0, 10.0)
     clip: float = key("clipping range of the probability ratio", 0.0, 1.0)
     loss_type: str = key("how TRL averages the loss", choices=("grpo", "dr_grpo", "bnpo", "dapo"))
+    credit: str = key(
+        "tokens that a process term reaches: the whole episode's, or those of the message which earned it",
+        choices=("released", "per_action"),
+    )
     process_from: float = key("share of the updates after which the process arm adds its reward", 0.0, 1.0)
     held_out: int = key("training dialogues kept aside to choose the checkpoint", 0)
     save_every: int = key("updates between checkpoints and held-out scores", 1)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from mtsql_lib import credit, curriculum, sampling
+from mtsql_lib.actions import actions
 from mtsql_lib.arms import ARMS, PAY, Arm
 from mtsql_lib.errors import KitError
 from mtsql_lib.play import Player, Scored, Setting
 from mtsql_lib.records import to_row
+from mtsql_lib.rewards import RewardBreakdown
 from mtsql_lib.run import Run, by_question, config_of, corpus_hash, digest_of, log_training, play_through
+from mtsql_lib.scoring import Judge
 from mtsql_lib.store import atomic_write, sha256_folder, stage
 
 
@@ -99,15 +102,14 @@ def rollouts(run: Run, name: str, first_step: int = 0):
 
     def play(model, question_ids: Sequence[str], step: int) -> Played:
         player = Player(table, run.checkpoint("base"), model=model)
-        groups = [run.questions[i] for i in question_ids]
+        asked = [run.questions[i] for i in question_ids]
         stream = int(digest_of([run.profile.seed, name, first_step + step])[:15], 16)
-        scored = player.play_groups(groups, setting, stream)
-        rewards = [PAY[arm.pay](s.reward) for s in scored]
-        advantages: list[list[float]] = []
+        scored = player.play_groups(asked, setting, stream)
+        rewards, advantages = [], []
         for start in range(0, len(scored), rl.group_size):
-            part = slice(start, start + rl.group_size)
-            tokens = [sum(len(step.ids) for step in s.episode.steps) for s in scored[part]]
-            advantages += credit.released(rewards[part], tokens)
+            group = scored[start : start + rl.group_size]
+            earned, shares = share_out(group, PAY[arm.pay], rl.credit, table.judge)
+            rewards, advantages = rewards + earned, advantages + shares
         run.store.add_episodes(
             to_row(f"{name}/{first_step + step:04d}", s, sample=n) for n, s in enumerate(scored)
         )
@@ -115,6 +117,21 @@ def rollouts(run: Run, name: str, first_step: int = 0):
         return Played([s.episode for s in scored], rewards, advantages, _figures(scored))
 
     return play
+
+
+def share_out(
+    group: Sequence[Scored], pay: Callable[[RewardBreakdown], float], how: str, judge: Judge
+) -> tuple[list[float], list[list[float]]]:
+    """The rewards of a group's episodes, and the advantages of their sampled tokens (ragged).
+
+    `how` is `rl.credit`: released gives every token of an episode all that it is paid, per_action its
+    outcome, and what is paid beyond that to the tokens of the message which earned it.
+    """
+    if how == "released":
+        rewards = [pay(s.reward) for s in group]
+        return rewards, credit.released(rewards, [sum(s.episode.mask()) for s in group])
+    outcomes = [s.reward.outcome for s in group]
+    return outcomes, credit.per_action(outcomes, [actions(s.episode, s.question, judge, pay) for s in group])
 
 
 def choose_checkpoint(run: Run, name: str, target: Path, first_step: int = 0) -> dict:
