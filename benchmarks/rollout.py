@@ -28,8 +28,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
 from mtsql_lib.dialogues import find_split, questions, read_dialogues
-from mtsql_lib.engines import TransformersEngine
-from mtsql_lib.environment import Environment
+from mtsql_lib.engines import Engine, TransformersEngine
+from mtsql_lib.environment import Environment, Episode
 from mtsql_lib.executor import Executor
 from mtsql_lib.memory import DialogueMemory
 from mtsql_lib.protocol import compose, parse_message
@@ -63,6 +63,27 @@ class Bench:
         memory = DialogueMemory(question, self.executor)
         return Environment(question, schema, self.executor, memory, message_limit=MESSAGES)
 
+    def rows(self) -> list[dict]:
+        """The data set of TRL's trainer: a row a question."""
+        return [{"prompt": [{"role": "user", "content": n}], "question_id": n} for n in self.questions]
+
+    def config(self, folder: str, **changes: object) -> GRPOConfig:
+        """TRL's settings for one update on each batch of rollouts; `changes` are fields of GRPOConfig."""
+        settings = {
+            "output_dir": folder,
+            "per_device_train_batch_size": self.options.rows,
+            "num_generations": self.options.group,
+            "max_completion_length": self.options.tokens,
+            "max_tool_calling_iterations": MESSAGES - 1,
+            "temperature": 1.0,
+            "beta": 0.0,
+            "use_cpu": True,
+            "bf16": False,
+            "gradient_checkpointing": False,
+            "report_to": [],
+        }
+        return GRPOConfig(**{**settings, **changes})
+
 
 class Clock:
     """Adds up wall and processor seconds of the blocks that it is entered for."""
@@ -81,31 +102,57 @@ def kit(bench: Bench, runs: int) -> tuple[int, int, Clock]:
     """Episodes, sampled tokens and time of the kit's rollout; one short run warms up."""
     engine = TransformersEngine(bench.model(), bench.codec.end_of_turn, slots=bench.options.rows)
     names = [name for name in bench.questions for _ in range(bench.options.group)]
-
-    def play(names: list[str], seed: int):
-        return rollout(
-            engine,
-            bench.codec,
-            [bench.environment(name) for name in names],
-            temperature=1.0,
-            seeds=[row_seed(seed, name, n) for n, name in enumerate(names)],
-            max_message_tokens=bench.options.tokens,
-            max_episode_tokens=bench.options.tokens,
-        )
-
-    play(names[:16], 0)
+    play(bench, engine, names[:16], 0)
     clock = Clock()
     with clock:
-        episodes = [episode for seed in range(1, runs + 1) for episode in play(names, seed)]
+        episodes = [e for seed in range(1, runs + 1) for e in play(bench, engine, names, seed)]
     return len(episodes), sum(sum(episode.mask()) for episode in episodes), clock
+
+
+def play(bench: Bench, engine: Engine, names: list[str], seed: int) -> list[Episode]:
+    """The kit's episodes of the named questions, in order."""
+    return rollout(
+        engine,
+        bench.codec,
+        [bench.environment(name) for name in names],
+        temperature=1.0,
+        seeds=[row_seed(seed, name, n) for n, name in enumerate(names)],
+        max_message_tokens=bench.options.tokens,
+        max_episode_tokens=bench.options.tokens,
+    )
 
 
 def trl_loop(bench: Bench, runs: int) -> tuple[int, int, Clock]:
     """The same by TRL's GRPOTrainer, which is asked for batches and never trained; a small one warms up."""
 
-    class Tools:
-        """TRL's view of the environment: public methods are tools."""
+    class Timed(SpelledGRPO):
+        """Times `_generate`, TRL's whole loop."""
 
+        clock, episodes, sampled = Clock(), 0, 0
+
+        def _generate(self, prompts):
+            with self.clock:
+                result = super()._generate(prompts)
+            self.episodes += len(result[1])
+            self.sampled += sum(map(sum, result[2]))
+            return result
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Timed(
+            bench, bench.config(folder), lambda completions, **_: [n % 2.0 for n in range(len(completions))]
+        )
+        batch = [row for row in bench.rows() for _ in range(bench.options.group)]
+        trainer._generate_and_score_completions(batch[:16])
+        trainer.clock, trainer.episodes, trainer.sampled = Clock(), 0, 0
+        for _ in range(runs):
+            trainer._generate_and_score_completions(batch)
+    return trainer.episodes, trainer.sampled, trainer.clock
+
+
+def tools(bench: Bench) -> type:
+    """TRL's view of the environment: a class whose public methods are tools."""
+
+    class Tools:
         def reset(self, question_id: str, **_) -> None:
             self._environment = bench.environment(question_id)
 
@@ -128,53 +175,28 @@ def trl_loop(bench: Bench, runs: int) -> tuple[int, int, Clock]:
         def _call(self, tool: str, code: str) -> str:
             return self._environment.step(compose(call=(tool, code))).text
 
-    class Timed(GRPOTrainer):
-        """Times `_generate`, TRL's whole loop; spells prompts and tool results with the codec."""
+    return Tools
 
-        clock, episodes, sampled = Clock(), 0, 0
 
-        def _tokenize_prompts(self, prompts):
-            return [bench.codec.encode(e._environment.prompt) for e in self.environments], None, {}
+class SpelledGRPO(GRPOTrainer):
+    """TRL's trainer and tool loop; prompts and tool results are spelled with the codec."""
 
-        def _get_tool_suffix_ids(self, tool_messages):
-            return bench.codec.encode(tool_messages[-1]["content"])
-
-        def _generate(self, prompts):
-            with self.clock:
-                result = super()._generate(prompts)
-            self.episodes += len(result[1])
-            self.sampled += sum(map(sum, result[2]))
-            return result
-
-    rows = [{"prompt": [{"role": "user", "content": n}], "question_id": n} for n in bench.questions]
-    with tempfile.TemporaryDirectory() as folder:
-        config = GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=bench.options.rows,
-            num_generations=bench.options.group,
-            max_completion_length=bench.options.tokens,
-            max_tool_calling_iterations=MESSAGES - 1,
-            temperature=1.0,
-            beta=0.0,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            report_to=[],
-        )
-        trainer = Timed(
+    def __init__(self, bench: Bench, config: GRPOConfig, reward):
+        self._codec = bench.codec
+        super().__init__(
             model=bench.model(),
             args=config,
             processing_class=adapter(bench),
-            reward_funcs=lambda completions, **_: [n % 2.0 for n in range(len(completions))],
-            train_dataset=Dataset.from_list(rows),
-            environment_factory=Tools,
+            reward_funcs=reward,
+            train_dataset=Dataset.from_list(bench.rows()),
+            environment_factory=tools(bench),
         )
-        batch = [row for row in rows for _ in range(bench.options.group)]
-        trainer._generate_and_score_completions(batch[:16])
-        trainer.clock, trainer.episodes, trainer.sampled = Clock(), 0, 0
-        for _ in range(runs):
-            trainer._generate_and_score_completions(batch)
-    return trainer.episodes, trainer.sampled, trainer.clock
+
+    def _tokenize_prompts(self, prompts):
+        return [self._codec.encode(e._environment.prompt) for e in self.environments], None, {}
+
+    def _get_tool_suffix_ids(self, tool_messages):
+        return self._codec.encode(tool_messages[-1]["content"])
 
 
 def adapter(bench: Bench) -> PreTrainedTokenizerFast:
@@ -201,29 +223,35 @@ def adapter(bench: Bench) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def main() -> None:
+def read_options(about: str, runs: int) -> argparse.Namespace:
+    """The command line of this script and of `rl_step.py`; sets the number of threads and the seed."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=about, formatter_class=raw)
     parser.add_argument("--model", type=Path, default=Path("data/models/tiny"))
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with corpora and database/")
     parser.add_argument("--corpus", default="steps")
     parser.add_argument("--rows", type=int, default=128, help="episodes in one batch")
     parser.add_argument("--group", type=int, default=8, help="episodes for each question")
     parser.add_argument("--tokens", type=int, default=256, help="ids of an episode after its prompt")
-    parser.add_argument("--runs", type=int, default=2, help="timed batches for each side")
+    parser.add_argument("--runs", type=int, default=runs, help="timed batches for each side")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    bench = Bench(options)
+    print(f"{options.rows} episodes a batch, {options.group} a question, {options.threads} threads", end=", ")
+    print(f"the weights of {options.model} on both sides", flush=True)
+    return options
+
+
+def main() -> None:
+    bench = Bench(read_options(__doc__, runs=2))
     clocks = []
-    print(f"{options.rows} episodes a batch, {options.group} a question, {options.threads} threads")
     for name, side in (("TRL tool loop", trl_loop), ("kit", kit)):
-        episodes, sampled, clock = side(bench, options.runs)
+        episodes, sampled, clock = side(bench, bench.options.runs)
         clocks.append(clock)
         times = f"{clock.wall:.1f} s ({clock.processor:.1f} s of processor)"
         size = f"{episodes} episodes of {sampled / episodes:.0f} sampled tokens"
-        print(f"{name:14} {size} in {times}: {60 * episodes / clock.wall:.0f} episodes a minute")
+        print(f"{name:14} {size} in {times}: {60 * episodes / clock.wall:.0f} episodes a minute", flush=True)
     theirs, ours = clocks
     print(f"ratio {theirs.wall / ours.wall:.1f} (processor {theirs.processor / ours.processor:.1f})")
 

@@ -373,21 +373,77 @@ def test_sft_trains_the_end_of_turn_and_not_the_newline_after_it(base, make_sft)
 # --- guards ---
 
 
-def test_bugs_between_episodes_and_loss_stop_the_training(make_grpo, make_sft, monkeypatch):
-    def late(played, pad):
+END = 0  # the id of the end-of-turn token in the toy vocabulary
+
+
+def mask_late_by_one(batch):
+    batch["tool_mask"] = batch["tool_mask"].roll(1, 1)
+
+
+def end_of_turn_not_trained(batch):
+    batch["tool_mask"] = batch["tool_mask"] * (batch["completion_ids"] != END)
+
+
+def encoded_again(batch):
+    # another spelling of a sampled word: any other id stands for it here
+    first = batch["tool_mask"].argmax(1, keepdim=True)
+    batch["completion_ids"].scatter_add_(1, first, torch.ones_like(first))
+
+
+def groups_swapped(batch):
+    batch["advantages"] = batch["advantages"].roll(GROUP, 0)
+
+
+def pad_taken_for_end_of_turn(batch):
+    # what a mask made by `ids != pad` is where both are one token
+    batch["completion_mask"] = batch["completion_mask"] * (batch["completion_ids"] != END)
+
+
+@pytest.mark.parametrize(
+    ("bug", "complaint"),
+    [
+        (mask_late_by_one, "trains on"),
+        (end_of_turn_not_trained, "other tokens than the sampled ones"),
+        (encoded_again, "ids that no recorded episode has"),
+        (groups_swapped, "advantages of another episode"),
+        (pad_taken_for_end_of_turn, "ids that no recorded episode has"),
+    ],
+)
+def test_a_bug_between_episodes_and_loss_stops_the_training(base, make_grpo, monkeypatch, bug, complaint):
+    def spoilt(played, pad):
         batch = batch_of(played, pad)
-        batch["tool_mask"] = batch["tool_mask"].roll(1, 1)
+        bug(batch)
         return batch
 
-    def without_end_of_turn(episodes):
-        rows = sft_rows(episodes)
-        return [{**r, "labels": [-100 if i == 0 else i for i in r["labels"]]} for r in rows]
-
-    with monkeypatch.context() as patch, pytest.raises(KitError, match="trains on"):
-        patch.setattr(trainer_module, "batch_of", late)
+    assert load_codec(base).end_of_turn == END
+    monkeypatch.setattr(trainer_module, "batch_of", spoilt)
+    with pytest.raises(KitError, match=complaint):
         make_grpo().train()
-    with monkeypatch.context() as patch, pytest.raises(KitError, match="other tokens than the sampled ones"):
-        patch.setattr(trainer_module, "sft_rows", without_end_of_turn)
+
+
+def rows_late_by_one(rows):
+    return [{**r, "labels": [-100, *r["labels"][:-1]]} for r in rows]
+
+
+def rows_without_end_of_turn(rows):
+    return [{**r, "labels": [-100 if i == END else i for i in r["labels"]]} for r in rows]
+
+
+def rows_encoded_again(rows):
+    return [{"input_ids": [*r["input_ids"][:-2], 5, END], "labels": r["labels"]} for r in rows]
+
+
+@pytest.mark.parametrize(
+    ("bug", "complaint"),
+    [
+        (rows_late_by_one, "other tokens than the sampled ones"),
+        (rows_without_end_of_turn, "other tokens than the sampled ones"),
+        (rows_encoded_again, "ids that no recorded episode has"),
+    ],
+)
+def test_a_bug_between_episodes_and_rows_stops_the_fine_tuning(make_sft, monkeypatch, bug, complaint):
+    monkeypatch.setattr(trainer_module, "sft_rows", lambda episodes: bug(sft_rows(episodes)))
+    with pytest.raises(KitError, match=complaint):
         make_sft().train()
 
 
