@@ -6,11 +6,9 @@ mismatch, and it does so where the official comparison looks away: literal value
 LIMIT, mixed sort directions, what AND and OR bind, join conditions, and text that the grammar passes over.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mtsql_lib.hardness import hardness
 from mtsql_lib.spider_schema import EvaluatorSchema, evaluator_schema
@@ -25,8 +23,7 @@ COMPONENTS = (
 _LIKE, _IN = OPERATORS.index("like"), OPERATORS.index("in")
 
 
-@dataclass(frozen=True)
-class ExactResult:
+class ExactResult(NamedTuple):
     """The verdict; `components` maps each of the ten names to (1 if perfect else 0, items predicted, items in
     gold).
 
@@ -169,7 +166,7 @@ def _keywords(tree: Select) -> set[str]:
         found |= {"order", tree.order[0]}
     if tree.branch:
         found.add(tree.set_operator)
-    for chain in (tree.on, tree.where, tree.having):
+    for chain in filter(None, (tree.on, tree.where, tree.having)):
         if "or" in chain[1::2]:
             found.add("or")
         for negated, operator, *_ in conditions(chain):

@@ -9,13 +9,11 @@ too, and does not take two empty results for evidence. Running is the executor's
 and refusals.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mtsql_lib.executor import Executor, Outcome
 from mtsql_lib.sql_text import without_distinct
@@ -25,8 +23,7 @@ _CURRENT_YEAR = r"(?i)YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*"
 _SEARCH_STEPS = 100_000
 
 
-@dataclass(frozen=True)
-class ExecutionResult:
+class ExecutionResult(NamedTuple):
     """The verdict and how it came about.
 
     `status`: match, mismatch, vacuous (both results empty: a match officially, none in strict mode),

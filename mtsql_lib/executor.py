@@ -20,8 +20,7 @@ from mtsql_lib.errors import KitError
 from mtsql_lib.outcome import Limits, Outcome
 from mtsql_lib.result_cache import ResultCache
 from mtsql_lib.sandbox import Sandbox
-from mtsql_lib.statements import normalise
-from mtsql_lib.ties import may_tie, tied
+from mtsql_lib.statements import may_tie, normalise
 
 __all__ = ["Executor", "Limits", "Outcome", "ResultCache"]
 
@@ -147,6 +146,8 @@ class Executor:
         return Outcome(kind, columns, rows, message, seconds, tie)
 
     def _tied(self, base: _Database, sql: str, columns: tuple[str, ...]) -> bool:
+        from mtsql_lib.ties import tied  # few outcomes are asked
+
         def rows(probe: str) -> tuple[tuple, ...] | None:
             kind, _, found, _ = sandbox.run(probe)
             return found if kind == "rows" else None

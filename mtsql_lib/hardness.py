@@ -31,16 +31,15 @@ def _parts(tree: Select) -> int:
     """Clauses, joins, ORs and LIKEs."""
     count = bool(tree.where) + bool(tree.group) + (tree.order is not None) + (tree.limit is not None)
     count += max(len(tree.tables) - 1, 0)
-    for chain in (tree.on, tree.where, tree.having):
-        if chain:
-            count += chain[1::2].count("or") + sum(condition[1] == _LIKE for condition in conditions(chain))
+    for chain in filter(None, (tree.on, tree.where, tree.having)):
+        count += chain[1::2].count("or") + [condition[1] for condition in conditions(chain)].count(_LIKE)
     return count
 
 
 def _nested(tree: Select) -> int:
     """Subqueries as operands, and the right side of a set operator; those in FROM do not count."""
     count = int(tree.branch is not None)
-    for chain in (tree.on, tree.where, tree.having):
+    for chain in filter(None, (tree.on, tree.where, tree.having)):
         for condition in conditions(chain):
             count += isinstance(condition[3], Select) + isinstance(condition[4], Select)
     return count

@@ -50,7 +50,8 @@ class ResultCache:
         with self._lock:
             if len(self._young) >= self.size or self._cells + cells > _CELLS:
                 self._old, self._young, self._cells = self._young, {}, 0
-            self._young.update(dict.fromkeys(keys, outcome))
+            for key in keys:
+                self._young[key] = outcome
             self._cells += cells
 
     def load(self, key: Key) -> tuple | None:

@@ -5,17 +5,14 @@ What the official script drops in silence or dies of (a dialogue with a turn too
 paired up here and noted.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from mtsql_lib.errors import KitError
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """One gold turn with its prediction: None if the file has none for it, "" if its line is empty. Counted
     from 0.
     """
@@ -27,8 +24,7 @@ class Pair:
     predicted: str | None
 
 
-@dataclass(frozen=True)
-class Pairing:
+class Pairing(NamedTuple):
     """All gold turns, the number of dialogues (empty ones included), and what a reader should know of the
     files.
     """

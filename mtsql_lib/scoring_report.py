@@ -64,6 +64,8 @@ class Report:
         """What was odd about the files or the gold queries, one sentence each; the SQLite version last."""
         notes = list(self.pairing.notes)
         for turn in self.scores:
+            if turn.status != "gold_failed" and turn.hardness != "unknown":
+                continue
             where = f"dialogue {turn.session}, turn {turn.turn} ({turn.db}, counted from 0)"
             if turn.status == "gold_failed":
                 notes.append(

@@ -5,10 +5,9 @@ The layout is that of the official script to the character, so that its numbers 
 `diff`.
 """
 
-from __future__ import annotations
-
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mtsql_lib.exact_match import COMPONENTS
 
@@ -16,8 +15,7 @@ LEVELS = ("easy", "medium", "hard", "extra", "all")
 TURNS = ("turn 1", "turn 2", "turn 3", "turn 4", "turn > 4")
 
 
-@dataclass(frozen=True)
-class TurnScore:
+class TurnScore(NamedTuple):
     """The verdicts on one turn. `status` says how execution went, or why a turn was not compared."""
 
     session: int
@@ -34,8 +32,7 @@ class TurnScore:
     components: dict[str, tuple[int, int, int]] | None = None
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """One column of the table: the turns counted, the shares that are right, and (accuracy, recall, F1) by
     component.
     """
@@ -59,11 +56,15 @@ def columns(scores: Sequence[TurnScore], sessions: int) -> dict[str, Column]:
     components.
     """
     table = {}
-    for level in LEVELS:
-        chosen = [score for score in scores if level in ("all", score.hardness)]
+    every = {name: Counter() for name in COMPONENTS}
+    for level in LEVELS[:-1]:
+        chosen = [score for score in scores if score.hardness == level]
         results = [score.components for score in chosen if score.components]
-        partial = {name: _partial([components[name] for components in results]) for name in COMPONENTS}
-        table[level] = Column(len(chosen), *_shares(chosen), partial)
+        counted = {name: Counter([parts[name] for parts in results]) for name in COMPONENTS}
+        table[level] = Column(len(chosen), *_shares(chosen), _partials(counted))
+        for name, found in counted.items():
+            every[name].update(found)
+    table["all"] = Column(len(scores), *_shares(scores), _partials(every))
     wrong = [len({s.session for s in scores if not getattr(s, verdict)}) for verdict in VERDICTS]
     table["joint_all"] = Column(
         sessions, *(_share(sessions - count, sessions) for count in wrong), _NEVER_FILLED
@@ -74,19 +75,23 @@ def columns(scores: Sequence[TurnScore], sessions: int) -> dict[str, Column]:
     return table
 
 
-def _shares(scores: list[TurnScore]) -> list[float]:
+def _shares(scores: Sequence[TurnScore]) -> list[float]:
     return [_share(sum([getattr(score, verdict) for score in scores]), len(scores)) for verdict in VERDICTS]
 
 
-def _partial(scores: list[tuple[int, int, int]]) -> tuple[float, float, float]:
+def _partials(counted: dict[str, Counter]) -> dict[str, tuple[float, float, float]]:
+    return {name: _partial(scores) for name, scores in counted.items()}
+
+
+def _partial(scores: Counter[tuple[int, int, int]]) -> tuple[float, float, float]:
     """Accuracy over the turns whose prediction has the component, recall over those whose gold has it, and
-    F1.
+    F1; `scores` says how often each score occurs.
     """
     if not scores:
         return 0.0, 0.0, 0.0
-    predicted = [right for right, given, _ in scores if given]
-    wanted = [right for right, _, there in scores if there]
-    accuracy, recall = _share(sum(predicted), len(predicted)), _share(sum(wanted), len(wanted))
+    predicted = [(right * times, times) for (right, given, _), times in scores.items() if given]
+    wanted = [(right * times, times) for (right, _, there), times in scores.items() if there]
+    accuracy, recall = (_share(*map(sum, zip(*s, strict=True))) if s else 0.0 for s in (predicted, wanted))
     return accuracy, recall, 2 * accuracy * recall / (accuracy + recall) if accuracy or recall else 1.0
 
 

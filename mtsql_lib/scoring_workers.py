@@ -77,8 +77,9 @@ def _fork(queue: int, work: Callable[[int], object]) -> tuple[int, int] | None:
             told = "", _take(queue, work)
         except KitError as problem:
             told = str(problem), {}
+        text = marshal.dumps(told)
         with os.fdopen(out, "wb") as file:
-            marshal.dump(told, file)
+            file.write(text)
     finally:
         os._exit(0)  # whatever happened, the child must not run the parent's program
 
@@ -87,8 +88,9 @@ def _collect(child: tuple[int, int]) -> tuple[str, dict[int, object]]:
     process, results = child
     with os.fdopen(results, "rb") as file:
         text = file.read()
-    os.waitpid(process, 0)
     try:
         return marshal.loads(text)
     except (EOFError, ValueError, TypeError):
         return "", {}
+    finally:
+        os.waitpid(process, 0)

@@ -69,9 +69,12 @@ def conditions(chain: list) -> list[tuple]:
 
 # Tokens: those of nltk's Treebank tokeniser, which was made for English and which the official parser uses.
 
-_UNUSUAL = re.compile(r"""[^\s\w().,;<>!*=+/"-]|--|\.[.\s)>]|\.$|,[\d,]|"[^\s(),;<>!*]|[^\s(),;<>!*]\"""")
+_UNUSUAL = re.compile(  # of lower-cased ASCII; one kind of character to look for first makes the search quick
+    r"""[^a-z0-9_ \t\n\r\f\v();<>!*=+/](?:(?<![.,"-])|(?<=\.)(?:[.\s)>]|$)|(?<=-)-|(?<=,)[\d,]"""
+    r"""|(?<=")[^\s(),;<>!*]|(?<=[^\s(),;<>!*]"))"""
+)
 _CONTRACTED = ("cannot", "gimme", "gonna", "gotta", "lemme", "wanna")
-_WORD = re.compile(r"""[!<>]\s*=(?=[\s(),;<>!*]|$)|[(),;<>!*]|"[^"]*"|[^\s(),;<>!*"]+""")
+_WORD = re.compile(r"""[^\s(),;<>!*"]+|"[^"]*"|[!<>]\s*=(?=[\s(),;<>!*]|$)|[(),;<>!*]""")
 _SPACED = (
     (r"[«“‘„]|`+", r" \g<0> "),
     (r"([^.])\.([])}>»”’ ]*)\s*$", r"\1 . \2 "),
@@ -100,13 +103,13 @@ def tokens(text: str) -> list[str]:
         raise SpiderSyntaxError(
             "odd number of quotes: every literal must be closed, and no apostrophe may stand inside one"
         )
-    outside = '"'.join(parts[::2]).lower()
+    lowered = [part.lower() for part in parts[::2]]
+    outside = '"'.join(lowered)
     if not outside.isascii() or _UNUSUAL.search(outside) or any(word in outside for word in _CONTRACTED):
         return _unusual_tokens(parts)
-    return [
-        word if word[0] == '"' else word[0] + word[-1] if word[0] in "!<>" and len(word) > 1 else word.lower()
-        for word in _WORD.findall(text)
-    ]
+    parts[::2] = lowered
+    found = _WORD.findall('"'.join(parts))
+    return [word[0] + "=" if word[0] in "!<>" and len(word) > 1 else word for word in found]
 
 
 def _unusual_tokens(parts: list[str]) -> list[str]:

@@ -7,7 +7,6 @@ on purpose: any rewriting beyond white space, so that messages and column names 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ _IN_QUOTES = re.compile(f"({_STRING}|{_NAME})")
 _ONE_SPACE = str.maketrans("\t\n\f\r", "    ")
 _TOKEN = re.compile(
     rf"""(?:{_SPACE}++|--[^\n]*+|/\*.*?(?:\*/|\Z))*+(?:
-    (?P<word>[A-Za-z_\x80-\U0010ffff][\w$]*+)
+    (?P<word>[^\0-@\[-^`{{-\x7f][\w$]*+)
     |(?P<string>{_STRING})
     |(?P<name>{_NAME})
     |(?P<number>\d[\w.]*+|\.\d[\w.]*+)
@@ -60,6 +59,12 @@ def _even(text: str) -> str:
     while "  " in text:
         text = text.replace("  ", " ")
     return text
+
+
+def may_tie(sql: str) -> bool:
+    """Cheap: the statement has both words of `ORDER BY … LIMIT` at all (`ties` has the answer)."""
+    low = sql.lower()
+    return "limit" in low and "order" in low
 
 
 class Token(NamedTuple):
@@ -127,17 +132,16 @@ def expansion(sql: str) -> Expansion:
     return Expansion(measure(root)[0], largest)
 
 
-@dataclass
 class _Block:
     """One SELECT with the blocks inside it and the names it takes rows from."""
 
-    inner: list["_Block"] = field(default_factory=list)
-    tables: list[str] = field(default_factory=list)
-    listed: Counter = field(default_factory=Counter)  # names in the select list now being read
-    repeats: int = 1  # how often the most frequent name stands in one select list
-    names: int = 0
-    groups: bool = False
-    part: str = ""  # "list" between SELECT and FROM, "from" after it, "" elsewhere
+    def __init__(self) -> None:
+        self.inner: list[_Block] = []
+        self.tables: list[str] = []
+        self.listed: Counter = Counter()  # names in the select list now being read
+        self.repeats = 1  # how often the most frequent name stands in one select list
+        self.names, self.groups = 0, False
+        self.part = ""  # "list" between SELECT and FROM, "from" after it, "" elsewhere
 
     def read(self, token: Token, before: str, after: str) -> None:
         """Takes in one token; `before` and `after` are the texts of its neighbours in lower case."""

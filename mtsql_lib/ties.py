@@ -26,12 +26,6 @@ class _Cut(NamedTuple):
     place: int | None  # where further columns go into `head`; None if they can't
 
 
-def may_tie(sql: str) -> bool:
-    """Cheap: the statement has both words at all."""
-    low = sql.lower()
-    return "limit" in low and "order" in low
-
-
 def tied(sql: str, columns: tuple[str, ...], execute: Callable[[str], tuple[tuple, ...] | None]) -> bool:
     """Whether the cut is arbitrary; `columns` are the statement's own, `execute` gives its rows or None."""
     cut = _cut(sql)
