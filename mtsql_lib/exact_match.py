@@ -43,6 +43,8 @@ def exact_match(gold: str, predicted: str, schema: EvaluatorSchema, mode: str = 
     if gold does not parse (the official script stops there). It runs nothing and knows no semantics: `a > 5`
     and `NOT a <= 5` differ.
     """
+    if predicted == gold:
+        return ExactResult(True, True, _counts(schema.tree(gold)))
     wanted = _form(gold, schema)
     try:
         given, parsed = _form(predicted, schema), True
@@ -178,6 +180,14 @@ def _keywords(tree: Select) -> set[str]:
 
 
 # Comparison
+
+
+def _counts(tree: Select) -> dict[str, tuple[int, int, int]]:
+    """The components of a query beside itself: all perfect, so only the items are counted."""
+    items, where, group = len(tree.items), len(conditions(tree.where)), len(tree.group)
+    grouped, ordered, joined = bool(group), bool(tree.order), bool(tree.branch)
+    counts = items, items, where, where, group, grouped, ordered, 1, joined, len(_keywords(tree))
+    return {name: (1, int(n), int(n)) for name, n in zip(COMPONENTS, counts, strict=True)}
 
 
 def _same(given: _Form, wanted: _Form, components: dict) -> bool:

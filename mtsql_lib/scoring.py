@@ -218,7 +218,8 @@ def _verdicts(judge: Judge, pair: Pair) -> tuple:
     score = judge.score((pair.database_id, pair.gold), pair.predicted or "")
     status = score.status if pair.predicted is not None else "missing_prediction"
     exact = score.em, score.ex, score.em_strict, score.ex_strict
-    return score.hardness, score.parsed, *exact, status, score.message, score.components
+    components = tuple((score.components or {}).values())
+    return score.hardness, score.parsed, *exact, status, score.message, components
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class TurnScore(NamedTuple):
     exec_strict: bool
     status: str
     message: str = ""
-    components: dict[str, tuple[int, int, int]] | None = None
+    components: tuple[tuple[int, int, int], ...] = ()  # in the order of COMPONENTS; none if gold has no tree
 
 
 class Column(NamedTuple):
@@ -56,14 +56,12 @@ def columns(scores: Sequence[TurnScore], sessions: int) -> dict[str, Column]:
     components.
     """
     table = {}
-    every = {name: Counter() for name in COMPONENTS}
+    every = [Counter() for _ in COMPONENTS]
     for level in LEVELS[:-1]:
         chosen = [score for score in scores if score.hardness == level]
-        results = [score.components for score in chosen if score.components]
-        counted = {name: Counter([parts[name] for parts in results]) for name in COMPONENTS}
+        counted = _counted(chosen)
         table[level] = Column(len(chosen), *_shares(chosen), _partials(counted))
-        for name, found in counted.items():
-            every[name].update(found)
+        every = [whole + found for whole, found in zip(every, counted, strict=True)]
     table["all"] = Column(len(scores), *_shares(scores), _partials(every))
     wrong = [len({s.session for s in scores if not getattr(s, verdict)}) for verdict in VERDICTS]
     table["joint_all"] = Column(
@@ -79,8 +77,14 @@ def _shares(scores: Sequence[TurnScore]) -> list[float]:
     return [_share(sum([getattr(score, verdict) for score in scores]), len(scores)) for verdict in VERDICTS]
 
 
-def _partials(counted: dict[str, Counter]) -> dict[str, tuple[float, float, float]]:
-    return {name: _partial(scores) for name, scores in counted.items()}
+def _counted(scores: list[TurnScore]) -> list[Counter]:
+    """How often each score of each component occurs."""
+    found = zip(*[score.components for score in scores], strict=True)
+    return list(map(Counter, found)) or [Counter() for _ in COMPONENTS]
+
+
+def _partials(counted: list[Counter]) -> dict[str, tuple[float, float, float]]:
+    return dict(zip(COMPONENTS, map(_partial, counted), strict=True))
 
 
 def _partial(scores: Counter[tuple[int, int, int]]) -> tuple[float, float, float]:

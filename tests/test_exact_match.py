@@ -1,11 +1,15 @@
-"""Exact set match: golden pairs for every rule, hardness, the tokens, and properties on random text."""
+"""Exact set match: golden pairs for every rule, hardness, the tokens, and properties on random text.
+
+Many more cases of the fuzz: CASES=100000 python -m pytest tests/test_exact_match.py -k fuzz
+"""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from harbour import TURNS, make_database
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtsql_lib.errors import KitError
@@ -24,6 +28,7 @@ WORDS = (
     " ferry port T1 T1.name name built flag ."
 ).split()
 SCHEMA = EvaluatorSchema(COLUMNS, TWINS)
+CASES = int(os.environ.get("CASES", 100))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +142,8 @@ def test_tables_json_gives_one_entry_or_says_what_is_wrong(tmp_path):
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=30))
-def test_any_words_give_a_verdict_and_strict_only_takes_away(words):
+@settings(max_examples=CASES)
+def test_fuzz_words_get_a_verdict_and_strict_only_takes_away(words):
     gold, predicted = TURNS[2].sql, "select name from " + " ".join(words)
     result = exact_match(gold, predicted, SCHEMA)
     assert not exact_match(gold, predicted, SCHEMA, "strict").match or result.match
@@ -146,9 +152,11 @@ def test_any_words_give_a_verdict_and_strict_only_takes_away(words):
         assert hardness(predicted, SCHEMA) in ("easy", "medium", "hard", "extra")
 
 
-@given(st.text())
-def test_any_text_gives_a_verdict(text):
+@given(st.text() | st.lists(st.sampled_from(WORDS) | st.text(max_size=3)).map("".join))
+@settings(max_examples=CASES)
+def test_fuzz_any_text_gets_a_verdict(text):
     assert exact_match("SELECT Name FROM Ferry", text, SCHEMA).match in (False, True)
+    assert clauses(text, SCHEMA) is None or exact_match(text, text, SCHEMA, "strict").match
 
 
 def test_deep_nesting_is_unparsable_not_a_crash(schema):

@@ -276,7 +276,7 @@ def test_the_command_line_says_what_is_wrong_and_exits_2(folder):
 
 
 def turn_score(session, turn, hardness, right, components=None):
-    components = dict.fromkeys(COMPONENTS, (0, 0, 0)) | (components or {})
+    components = tuple((dict.fromkeys(COMPONENTS, (0, 0, 0)) | (components or {})).values())
     return TurnScore(session, turn, "x", hardness, True, right, right, right, right, "match", "", components)
 
 
