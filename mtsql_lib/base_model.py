@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from mtsql_lib.copying import start_copying
 from mtsql_lib.muon import Muon
 from mtsql_lib.recipe import Recipe
 from mtsql_lib.tokens import SpelledCodec
@@ -20,35 +21,17 @@ def build_model(recipe: Recipe, codec: SpelledCodec, seed: int) -> Qwen3ForCausa
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         num_key_value_heads=recipe.key_value_heads,
-        head_dim=64,
+        head_dim=recipe.head,
         max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": recipe.rope_theta},
         tie_word_embeddings=True,
         eos_token_id=codec.end_of_turn,
         pad_token_id=codec.pad,
         bos_token_id=None,
     )
     model = Qwen3ForCausalLM(config)
-    _start_copying(model, recipe.copy_gain)
+    start_copying(model)
     return model
-
-
-@torch.no_grad()
-def _start_copying(model: Qwen3ForCausalLM, gain: float) -> None:
-    """Start the attention heads as copiers: what a head attends to is what it writes, `gain` times.
-
-    Where to look is then all that is left to learn. Without it the network learns names by heart from
-    databases that come back, and hardly anything from fresh ones (`docs/log.md`).
-    """
-    for layer in model.model.layers:
-        attention = layer.self_attn
-        values, size = attention.v_proj.weight, attention.head_dim
-        torch.nn.init.orthogonal_(values)
-        readers = attention.num_key_value_groups
-        starts = range(0, len(values), size)
-        blocks = [values[start : start + size].T * (gain / readers) for start in starts]
-        repeated = [block for block in blocks for _ in range(readers)]
-        attention.o_proj.weight.copy_(torch.cat(repeated, 1))
-        layer.mlp.down_proj.weight.mul_(0.25)
 
 
 def loss_of(model: Qwen3ForCausalLM, batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -51,14 +51,14 @@ class Tree:
 
 def dialogue_tree(
     turns: list[Scene], codec: SpelledCodec, rng: random.Random, agent_share: float, habits: Habits,
-    own: dict[int, str] | None = None, context: float = 0.0,
+    own: dict[int, str] | None = None,
 ) -> Tree:  # fmt: skip
     """A dialogue with its branches; `own` gives for a turn the model's own failed SQL, which is then always
     acted.
     """
     tree, own = Tree(), own or {}
     head = _prompt(turns[0], "agent").split("Q: ")[0]
-    trunk, position = tree.grow(-1, 0, [(codec.encode(head), context)])
+    trunk, position = tree.grow(-1, 0, [(codec.encode(head), 0.0)])
     for number, scene in enumerate(turns):
         utterance = scene.question.utterance
         if number not in own:
@@ -66,7 +66,7 @@ def dialogue_tree(
         if number in own or rng.random() < agent_share:
             lines = agent_transcript(scene, rng, habits, own.get(number, ""))
             _branch(tree, trunk, position, scene, "agent", lines, codec)
-        trunk, position = tree.grow(trunk, position, [(codec.encode(f"Q: {utterance}\n"), context)])
+        trunk, position = tree.grow(trunk, position, [(codec.encode(f"Q: {utterance}\n"), 0.0)])
     return tree
 
 

@@ -2,8 +2,8 @@
 
 Trained on line on generated databases and dialogues (`practice.py`) and on the scripted agent's transcripts
 (`transcripts.py`), packed as trees (`packing.py`). It never sees the bundled databases or their dialogues.
-The loss is taken on the assistant's tokens with the weights of the transcript, early on also a little on
-schema and questions. Late in training the model's own failed proposals join the script's mistakes.
+The loss is taken on the assistant's tokens with the weights of the transcript. Late in training the model's
+own failed proposals join the script's mistakes.
 
 What was left out: dropout, weight averaging, evaluation while it trains.
 """
@@ -45,13 +45,9 @@ def batch_at(
     rng = random.Random(f"{seed} batch {step}")
 
     habits = recipe.skilled if step < recipe.weak_from else recipe.weak
-    agent_share, most_columns, context = recipe.agent_share, 99, 0.0
+    agent_share, most_columns = recipe.agent_share, 99
     if step < recipe.small_until:
-        agent_share, most_columns, context = (
-            recipe.small_agent_share,
-            recipe.small_columns,
-            recipe.context_weight,
-        )
+        agent_share, most_columns = recipe.small_agent_share, recipe.small_columns
     if step < recipe.tiny_until:
         most_columns = recipe.tiny_columns
 
@@ -64,7 +60,7 @@ def batch_at(
                 turns, own = world_scenes(rng, most_columns), {}
             turns = turns[:2] if step < recipe.tiny_until else turns
             for share in (agent_share, agent_share / 3, 0.0):  # a long dialogue is acted out in part
-                tree = dialogue_tree(turns, codec, rng, share, habits, own, context)
+                tree = dialogue_tree(turns, codec, rng, share, habits, own)
                 if len(tree.ids) <= recipe.row_tokens:
                     break
             yield tree

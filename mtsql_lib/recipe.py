@@ -17,29 +17,27 @@ class Recipe:
     heads: int = 4
     key_value_heads: int = 2
     feed_forward: int = 640
-    copy_gain: float = 3.0
+    head: int = 64
+    rope_theta: float = 1e6  # as Qwen3: slow enough for places hundreds of tokens apart to match
     row_tokens: int = 768
     rows: int = 5
-    steps: int = 5500
+    steps: int = 3400
     warmup: int = 50
-    decay_share: float = 0.4
-    learning_rate: float = 6e-3
+    decay_share: float = 0.45
+    learning_rate: float = 3e-3
     # until this step databases have at most `tiny_columns` columns and dialogues two turns: names are learned
     # to be copied
-    tiny_until: int = 500
+    tiny_until: int = 150
     tiny_columns: int = 7
-    # loss weight of schema and questions until `small_until`: they repeat names, and repetition teaches
-    # copying
-    context_weight: float = 0.15
     # until this step databases have at most `small_columns` columns, and few turns are acted as episodes (all
     # are answered directly as well)
-    small_until: int = 1500
+    small_until: int = 500
     small_columns: int = 14
     small_agent_share: float = 0.12
     agent_share: float = 0.5
     own_share: float = 0.25  # of the dialogues, once there are own failures
-    own_at: tuple[int, ...] = (2600, 3500, 4300)  # steps at which fresh own failures are collected
-    own_dialogues: int = 700
-    weak_from: int = 5000  # step from which the scripted agent's habits are the weak ones
+    own_at: tuple[int, ...] = (1600, 2150, 2700)  # steps at which fresh own failures are collected
+    own_dialogues: int = 500
+    weak_from: int = 3100  # step from which the scripted agent's habits are the weak ones
     skilled: Habits = SKILLED
     weak: Habits = WEAK

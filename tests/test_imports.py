@@ -10,6 +10,7 @@ import pytest
 LIBRARY = Path(__file__).parent.parent / "mtsql_lib"
 HEAVY = {
     "base_model",
+    "copying",
     "engines",
     "kv_cache",
     "ledger",
