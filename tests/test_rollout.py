@@ -148,6 +148,31 @@ def test_every_episode_is_token_exact_within_its_budget(rows, message, episode):
             assert environments[number].heard == [step.text for step in played.steps]
 
 
+class TwoSpellings(Letters):
+    """Each letter has a second id, which `encode` never gives."""
+
+    def decode(self, ids):
+        return super().decode([i % len(LETTERS) for i in ids])
+
+
+class Odd(Scripted):
+    """Says everything in the second spelling."""
+
+    def submit(self, row, ids, limit):
+        super().submit(row, ids, limit)
+        self.open[row][2] = [i + len(LETTERS) if i != END else END for i in self.open[row][2]]
+
+
+def test_sampled_ids_are_kept_however_they_spell_their_text():
+    engine, codec = Odd([["ab", "cd"]]), TwoSpellings()
+    limits = {"max_message_tokens": 9, "max_episode_tokens": 99}
+    (played,) = rollout(engine, codec, [Told("q", ["<o>"])], temperature=1.0, seeds=[0], **limits)
+    assert [step.text for step in played.steps] == ["ab", "cd"]
+    assert all(i >= len(LETTERS) for step in played.steps for i in step.ids[:-1])
+    assert engine.contexts[0] == played.ids(), "encoded again, the record would not be what was sampled"
+    check_tokens(played, codec)
+
+
 def test_a_message_at_its_limit_is_cut_and_not_executed():
     environment = Told("q", ["o"])
     _, (episode,) = play([environment], [["abcdef"]], message=4)

@@ -6,18 +6,24 @@ import os
 import shutil
 import signal
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from toy_model import ToyPlay, episode, make_base, questions, sha, toy_profile  # noqa: E402
+from toy_model import RESULT, ToyPlay, episode, make_base, questions, sha, toy_profile  # noqa: E402
 from transformers import Trainer  # noqa: E402
 
 from mtsql_lib import training  # noqa: E402
 from mtsql_lib.checkpoints import RunFolder  # noqa: E402
+from mtsql_lib.credit import released  # noqa: E402
+from mtsql_lib.engines import TransformersEngine  # noqa: E402
+from mtsql_lib.environment import Episode, Observation  # noqa: E402
 from mtsql_lib.errors import KitError  # noqa: E402
+from mtsql_lib.ledger import Played  # noqa: E402
+from mtsql_lib.rollout import rollout, row_seed  # noqa: E402
 from mtsql_lib.tokens import load_codec  # noqa: E402
 from mtsql_lib.trainer import MultiTurnGRPO, load_model  # noqa: E402
 from mtsql_lib.training import finetune, grpo_config, reinforce, sft_config  # noqa: E402
@@ -141,6 +147,70 @@ def test_the_same_training_gives_the_same_bytes(base, episodes, tuned, reinforce
     same_files(tmp_path / "sft", tuned)
     reinforce(base, ORDER, ToyPlay(base, GROUP), toy_profile(), tmp_path / "rl")
     same_files(tmp_path / "rl", reinforced)
+
+
+class Sampled:
+    """Episodes that the model under training samples through the kit's engine, scored by what it said.
+
+    `kept` are their JSON texts. An environment answers the first message and ends with the second.
+    """
+
+    def __init__(self, base):
+        self.codec, self.kept = load_codec(base), []
+
+    def __call__(self, model, asked, step):
+        names = [q for q in asked for _ in range(GROUP)]
+        episodes = rollout(
+            TransformersEngine(model, self.codec.end_of_turn),
+            self.codec,
+            [Told(name) for name in names],
+            temperature=1.0,
+            seeds=[row_seed(step, name, n) for n, name in enumerate(names)],
+            max_message_tokens=8,
+            max_episode_tokens=40,
+        )
+        self.kept += [e.to_json() for e in episodes]
+        rewards = [float(sum(e.steps[0].ids) % 7) for e in episodes]
+        groups = range(0, len(names), GROUP)
+        parts = [(rewards[n : n + GROUP], episodes[n : n + GROUP]) for n in groups]
+        advantages = [row for r, group in parts for row in released(r, [sum(e.mask()) for e in group])]
+        return Played(episodes, rewards, advantages)
+
+
+class Told:
+    """An environment that needs no database."""
+
+    def __init__(self, name):
+        self.question = SimpleNamespace(id=name)
+        self.prompt = f"<|im_start|>user\n{name}<|im_end|>\n<|im_start|>assistant\n"
+        self.stop, self.heard = "", 0
+
+    def step(self, text):
+        self.heard += 1
+        self.stop = "answer" if self.heard == 2 else ""
+        return Observation("" if self.stop else RESULT % text, bool(self.stop), self.stop)
+
+    def cut(self):
+        self.stop = "length"
+
+    def episode(self, sample, prompt_ids, steps):
+        return Episode(
+            self.question.id, sample, "agent", self.prompt, prompt_ids, steps, (), (), None, self.stop
+        )
+
+
+def test_sampled_episodes_and_what_is_learnt_from_them_are_the_same_bytes(base, tmp_path):
+    plays = [Sampled(base) for _ in range(3)]
+    for name, play in zip(("first", "second"), plays, strict=False):
+        reinforce(base, ORDER, play, toy_profile(), tmp_path / name)
+    assert plays[0].kept == plays[1].kept and len(set(plays[0].kept)) == len(plays[0].kept) == 18
+    same_files(tmp_path / "first", tmp_path / "second")
+    assert sha(tmp_path / "first") != sha(base)
+    args = (base, ORDER, plays[2], toy_profile(), tmp_path / "killed")
+    assert in_a_fork(doomed, "in an update", reinforce, *args) == -signal.SIGKILL
+    reinforce(*args)
+    same_files(tmp_path / "killed", tmp_path / "first")
+    assert plays[2].kept == plays[0].kept[6:], "the updates after the checkpoint, on the same episodes"
 
 
 def test_another_seed_gives_another_order_of_episodes(base, episodes, tuned, tmp_path):
