@@ -20,8 +20,8 @@ PROCESS_BOUND = 0.5  # of the outcome advantage
 
 @dataclass(frozen=True)
 class Action:
-    """One assistant message for credit: its kind (propose, probe, memory, answer ...), its process score or
-    None, and its number of sampled tokens.
+    """One assistant message for credit: its kind (only messages of one kind are compared; `actions.py` makes
+    them), its process score or None, and its number of sampled tokens.
     """
 
     kind: str
