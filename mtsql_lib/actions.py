@@ -2,7 +2,8 @@
 
 A message may propose SQL, judge the result of the message before it, and judge the coherence with earlier
 questions; a verdict that was due and is missing counts against the message that should have given it. The
-scores are those of the `paper` reward, taken apart: the worst one over all messages is the episode's term.
+scores are those of the `paper` reward, taken apart: the worst verdict of all messages is the episode's term,
+and its propose term is the mean of the worst and the last proposal.
 What was left out: the `released` reading, whose terms are means over the whole text.
 """
 
