@@ -1,10 +1,12 @@
 """What one statement may take and what became of it: `Limits` and `Outcome`."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import FrozenInstanceError, dataclass
+from typing import Any
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True)
+class Limits:
     """What one statement may take.
 
     seconds: wall time; rows: of the result; cell: bytes of one text or blob, also while it is computed;
@@ -18,21 +20,37 @@ class Limits(NamedTuple):
     sql: int = 20_000
 
 
+class _Tie:
+    """False, True, or the question to ask at the first look: most outcomes are never asked."""
+
+    def __get__(self, outcome: Any, owner: type | None = None) -> bool:
+        if outcome is None:
+            return False  # what dataclass takes as the default
+        answer = outcome.__dict__["_tie"]
+        if callable(answer):
+            answer = outcome.__dict__["_tie"] = bool(answer())
+        return answer
+
+    def __set__(self, outcome: Any, answer: Any) -> None:
+        raise FrozenInstanceError("cannot assign to field 'tie'")
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Outcome:
     """What became of one statement.
 
     kind: `rows`, `empty` (zero rows), `error` (message = SQLite's), `timeout`, `denied` (message = why),
     `too_large` or `missing_database`. seconds: of the execution that made it, also if it is from the cache.
     tie: the last `ORDER BY … LIMIT` cuts through rows with equal keys and different columns, so that another
-    SQLite may return others; found at the first look (`mtsql_lib.ties`) and no part of equality. An outcome
-    can't be changed.
+    SQLite may return others; found at the first look (`mtsql_lib.ties`) and no part of equality.
     """
 
     kind: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple, ...]
-    message: str
-    seconds: float
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple, ...] = ()
+    message: str = ""
+    seconds: float = 0.0
+    tie: bool = _Tie()  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -43,20 +61,9 @@ class Outcome:
         seconds: float = 0.0,
         tie: bool | Callable[[], bool] = False,
     ):
-        fields = self.__dict__  # one is made for every execution, so it has to be quick
+        fields = self.__dict__  # one is made for every execution, and a frozen dataclass's own way is slow
         fields["kind"], fields["columns"], fields["rows"] = kind, columns, rows
         fields["message"], fields["seconds"], fields["_tie"] = message, seconds, tie
-
-    def __setattr__(self, name: str, _value: object) -> None:
-        raise AttributeError(f"an outcome can't be changed: {name}")
-
-    @property
-    def tie(self) -> bool:
-        """Asked at the first look: most outcomes never are."""
-        answer = self.__dict__["_tie"]
-        if callable(answer):
-            answer = self.__dict__["_tie"] = bool(answer())
-        return answer
 
     @property
     def ok(self) -> bool:

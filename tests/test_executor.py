@@ -1,5 +1,6 @@
 """The executor's outcomes one kind at a time, its limits, its cache, and what it leaves behind: nothing."""
 
+import dataclasses
 import pickle
 import sqlite3
 import threading
@@ -312,13 +313,14 @@ def test_outcomes_behave_as_records():
     assert repr(outcome) == "<1 row of (a, b): (1, '<')>" and "&lt;" in outcome._repr_html_()
     assert not asked
     assert outcome.tie and outcome.tie and asked == [1]
-    later = Outcome("rows", ("a", "b"), ((1, "<"),), seconds=9.0)
-    assert outcome == later != Outcome("empty", ("a", "b")) and hash(outcome) == hash(later)
-    again = pickle.loads(pickle.dumps(outcome))
-    assert again == outcome and again.tie is True
+    assert outcome == dataclasses.replace(outcome, seconds=9.0) != dataclasses.replace(outcome, kind="empty")
+    assert dataclasses.asdict(outcome)["tie"] is True and Outcome(**dataclasses.asdict(outcome)) == outcome
+    assert pickle.loads(pickle.dumps(outcome)) == outcome and hash(outcome) == hash(
+        dataclasses.replace(outcome)
+    )
     assert repr(Outcome("denied", message="no")) == "<denied: no>" and not Outcome("empty").tie
-    with pytest.raises(AttributeError):
+    with pytest.raises(dataclasses.FrozenInstanceError):
         outcome.tie = False
-    with pytest.raises(AttributeError):
+    with pytest.raises(dataclasses.FrozenInstanceError):
         outcome.kind = "empty"
     assert weakref.ref(outcome)() is outcome
