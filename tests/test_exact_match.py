@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mtsql_lib.errors import KitError
 from mtsql_lib.exact_match import COMPONENTS, clauses, evaluator_schema, exact_match, hardness
 from mtsql_lib.spider_schema import EvaluatorSchema, TablesJson, foreign_key_twins
-from mtsql_lib.spider_sql import SpiderSyntaxError, tokens
+from mtsql_lib.spider_sql import SpiderSyntaxError, _unusual_tokens, tokens
 
 GOLDEN = Path(__file__).parent / "golden"
 PAIRS = [json.loads(line) for line in (GOLDEN / "exact_match.jsonl").open(encoding="utf-8")]
@@ -27,6 +27,7 @@ WORDS = (
     " like between is asc desc count max avg ( ) , ; * = > < >= != + - / 'x' \"y\" 1 2.5"
     " ferry port T1 T1.name name built flag ."
 ).split()
+PIECES = (*WORDS, *"' \" . - = > ! , cannot % é [ : \n".split(" "), " ")
 SCHEMA = EvaluatorSchema(COLUMNS, TWINS)
 CASES = int(os.environ.get("CASES", 100))
 
@@ -110,6 +111,14 @@ def test_a_tree_prints_its_clauses(schema):
 )
 def test_tokens_are_those_of_the_treebank_tokeniser(text, expected):
     assert " ".join(tokens(text)) == expected
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
+@settings(max_examples=CASES)
+def test_fuzz_the_quick_way_to_tokens_is_the_long_one(text):
+    parts = text.replace("'", '"').split('"')
+    if len(parts) % 2:
+        assert tokens(text) == _unusual_tokens(parts)
 
 
 def test_a_literal_glued_to_a_word_is_no_literal():
