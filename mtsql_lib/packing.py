@@ -1,8 +1,8 @@
-"""Tree packing: a dialogue as one token sequence with branches, many of them in one batch.
+"""Tree packing: the dialogues on a database as one token sequence with branches, many of them in one batch.
 
-The trunk holds the schema and the earlier questions once; a branch for each turn's answer or episode sees
-its trunk and itself, and its positions go on from where it leaves the trunk. So a question costs its own
-tokens only.
+The trunk holds the schema once, and each dialogue's earlier questions once; a branch for each turn's answer
+or episode sees its trunk and itself, and its positions go on from where it leaves the trunk. So a question
+costs its own tokens only.
 """
 
 from __future__ import annotations
@@ -50,23 +50,26 @@ class Tree:
 
 
 def dialogue_tree(
-    turns: list[Scene], codec: SpelledCodec, rng: random.Random, agent_share: float, habits: Habits,
+    dialogues: list[list[Scene]], codec: SpelledCodec, rng: random.Random, agent_share: float, habits: Habits,
     own: dict[int, str] | None = None,
 ) -> Tree:  # fmt: skip
-    """A dialogue with its branches; `own` gives for a turn the model's own failed SQL, which is then always
-    acted.
+    """The dialogues on one database with their branches; `own` gives for a turn of the first one the model's
+    own failed SQL, which is then always acted.
     """
-    tree, own = Tree(), own or {}
-    head = _prompt(turns[0], "agent").split("Q: ")[0]
-    trunk, position = tree.grow(-1, 0, [(codec.encode(head), 0.0)])
-    for number, scene in enumerate(turns):
-        utterance = scene.question.utterance
-        if number not in own:
-            _branch(tree, trunk, position, scene, "direct", direct_transcript(scene), codec)
-        if number in own or rng.random() < agent_share:
-            lines = agent_transcript(scene, rng, habits, own.get(number, ""))
-            _branch(tree, trunk, position, scene, "agent", lines, codec)
-        trunk, position = tree.grow(trunk, position, [(codec.encode(f"Q: {utterance}\n"), 0.0)])
+    tree = Tree()
+    head = _prompt(dialogues[0][0], "agent").split("Q: ")[0]
+    root = tree.grow(-1, 0, [(codec.encode(head), 0.0)])
+    for order, turns in enumerate(dialogues):
+        trunk, position = root
+        for number, scene in enumerate(turns):
+            failed = (own or {}).get(number, "") if order == 0 else ""
+            if not failed:
+                _branch(tree, trunk, position, scene, "direct", direct_transcript(scene), codec)
+            if failed or rng.random() < agent_share:
+                lines = agent_transcript(scene, rng, habits, failed)
+                _branch(tree, trunk, position, scene, "agent", lines, codec)
+            asked = codec.encode(f"Q: {scene.question.utterance}\n")
+            trunk, position = tree.grow(trunk, position, [(asked, 0.0)])
     return tree
 
 

@@ -46,14 +46,22 @@ class ConnectionExecutor:
 
 def world_scenes(rng: random.Random, most_columns: int = 99) -> list[Scene]:
     """A fresh database of at most so many columns with a fresh dialogue on it."""
+    return world_dialogues(rng, 1, most_columns)[0]
+
+
+def world_dialogues(rng: random.Random, count: int, most_columns: int = 99) -> list[list[Scene]]:
+    """A fresh database of at most so many columns with up to `count` fresh dialogues on it, at least one."""
     while True:
         spec = random_spec(rng)
         if sum(len(table.columns) for table in spec.tables) > most_columns:
             continue
         connection = populate(spec, rng)
-        drafts = draft_dialogue(spec, connection, rng, rng.choice(("steps", "talk")), "train")
-        if drafts:
-            return scenes(drafts, schema_of(connection, spec.id), ConnectionExecutor(connection))
+        styles = [rng.choice(("steps", "talk")) for _ in range(count)]
+        drafted = [draft_dialogue(spec, connection, rng, style, "train") for style in styles]
+        schema, executor = schema_of(connection, spec.id), ConnectionExecutor(connection)
+        found = [scenes(drafts, schema, executor) for drafts in drafted if drafts]
+        if found:
+            return found
         connection.close()
 
 

@@ -29,7 +29,7 @@ from mtsql_lib.base_model import build_model, loss_of, optimizers, rate
 from mtsql_lib.errors import KitError
 from mtsql_lib.muon import has_bfloat16
 from mtsql_lib.packing import Tree, dialogue_tree, pack
-from mtsql_lib.practice import OwnFailure, collect_own_failures, world_scenes
+from mtsql_lib.practice import OwnFailure, collect_own_failures, world_dialogues, world_scenes
 from mtsql_lib.recipe import Recipe
 from mtsql_lib.store import atomic_write
 from mtsql_lib.tokens import SpelledCodec, load_codec, train_spelled_tokenizer
@@ -45,9 +45,8 @@ def batch_at(
     rng = random.Random(f"{seed} batch {step}")
 
     habits = recipe.skilled if step < recipe.weak_from else recipe.weak
-    agent_share, most_columns = recipe.agent_share, 99
-    if step < recipe.small_until:
-        agent_share, most_columns = recipe.small_agent_share, recipe.small_columns
+    agent_share = recipe.agent_share if step >= recipe.agent_from else recipe.early_agent_share
+    most_columns = 99 if step >= recipe.small_until else recipe.small_columns
     if step < recipe.tiny_until:
         most_columns = recipe.tiny_columns
 
@@ -55,17 +54,22 @@ def batch_at(
         while True:
             if pool and rng.random() < recipe.own_share:
                 failure = rng.choice(pool)
-                turns, own = world_scenes(random.Random(failure.seed)), dict(failure.proposals)
+                dialogues, own = [world_scenes(random.Random(failure.seed))], dict(failure.proposals)
             else:
-                turns, own = world_scenes(rng, most_columns), {}
-            turns = turns[:2] if step < recipe.tiny_until else turns
-            for share in (agent_share, agent_share / 3, 0.0):  # a long dialogue is acted out in part
-                tree = dialogue_tree(turns, codec, rng, share, habits, own)
-                if len(tree.ids) <= recipe.row_tokens:
-                    break
-            yield tree
+                dialogues, own = world_dialogues(rng, recipe.dialogues, most_columns), {}
+            yield _fitting(dialogues, codec, rng, agent_share, habits, own, recipe)
 
     return pack(trees(), recipe)
+
+
+def _fitting(dialogues, codec, rng, agent_share: float, habits, own, recipe: Recipe) -> Tree:
+    """The tree of as many of the dialogues as a row holds; a long one is acted out in part."""
+    for count in range(len(dialogues), 0, -1):
+        for share in (agent_share, agent_share / 3, 0.0):
+            tree = dialogue_tree(dialogues[:count], codec, rng, share, habits, own)
+            if len(tree.ids) <= recipe.row_tokens:
+                return tree
+    return tree
 
 
 class Batches:

@@ -25,18 +25,18 @@ class Recipe:
     warmup: int = 50
     decay_share: float = 0.45
     learning_rate: float = 3e-3
-    # until this step databases have at most `tiny_columns` columns and dialogues two turns: names are learned
-    # to be copied
+    # databases are small at first: at most so many columns until these steps
     tiny_until: int = 150
     tiny_columns: int = 7
-    # until this step databases have at most `small_columns` columns, and few turns are acted as episodes (all
-    # are answered directly as well)
     small_until: int = 500
     small_columns: int = 14
-    small_agent_share: float = 0.12
+    dialogues: int = 3  # on each database, where a row holds them
+    # first answering (every turn is answered directly), then acting: the share of turns acted as episodes
+    early_agent_share: float = 0.1
+    agent_from: int = 2100
     agent_share: float = 0.5
     own_share: float = 0.25  # of the dialogues, once there are own failures
-    own_at: tuple[int, ...] = (1600, 2150, 2700)  # steps at which fresh own failures are collected
+    own_at: tuple[int, ...] = (2250, 2700)  # steps at which fresh own failures are collected
     own_dialogues: int = 500
     weak_from: int = 3100  # step from which the scripted agent's habits are the weak ones
     skilled: Habits = SKILLED

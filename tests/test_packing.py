@@ -28,7 +28,7 @@ def codec(tmp_path_factory):
 def tree(codec):
     for seed in range(50):
         turns = world_scenes(random.Random(seed), most_columns=9)
-        found = dialogue_tree(turns, codec, random.Random(seed), 1.0, SKILLED)
+        found = dialogue_tree([turns], codec, random.Random(seed), 1.0, SKILLED)
         if len(turns) > 1 and len(found.ids) <= RECIPE.row_tokens:
             return found
     raise AssertionError("no dialogue fits")
