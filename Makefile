@@ -61,6 +61,7 @@ $(STAMP): requirements.lock
 	@$(PY) $(PIP_INSTALL) "$$(grep '^torch==' requirements.lock)"
 	@$(PY) $(PIP_INSTALL) -r requirements.lock
 	@$(PY) $(PIP_INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@$(PY) -m compileall -q mtsql_lib
 	@touch $@
 
 # Torch brings its own CUDA packages where it needs them, and a local label (+cpu) exists only on some indexes: neither is locked.
