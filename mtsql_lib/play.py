@@ -158,7 +158,9 @@ class Player:
         for turn in sorted({q.turn for q in asked}):
             layer = [q for q in asked if q.turn == turn]
             tasks = [(q, [answers.get(f"{q.dialogue_id}/{n}", "") for n in range(turn)]) for q in layer]
-            for scored in self._play_all(tasks, setting, seed, keep, known, progress):
+            before = len(done)
+            told = progress and (lambda count, _, before=before: progress(before + count, len(asked)))
+            for scored in self._play_all(tasks, setting, seed, keep, known, told):
                 answers[scored.question.id] = scored.episode.answer or ""
                 done.append(scored)
         place = {q.id: n for n, q in enumerate(asked)}
