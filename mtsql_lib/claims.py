@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mtsql_lib.arms import ARMS
@@ -173,4 +172,4 @@ levels do not compare with a tiny model's.
 
 def _open(profile: str, seed: int, overrides: dict[str, Any] | None = None) -> Run:
     folder = run_folder(profile, seed, overrides)
-    return open_run(profile, seed, str(Path(folder)), json.dumps(overrides or {}))
+    return open_run(profile, seed, str(folder), json.dumps(overrides or {}))
