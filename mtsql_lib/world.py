@@ -16,12 +16,13 @@ from mtsql_lib.words import Noun, Vocabulary, invent, plural, vocabulary
 from mtsql_lib.world_columns import Draft, Sheet, free_column, label_column
 
 _INVENTED_NOUN, _COMPOUND_NOUN = 0.1, 0.13
-_SIZES, _SIZE_WEIGHTS = (2, 3, 4, 5, 6), (24, 28, 22, 16, 10)
-_COLUMNS, _COLUMN_WEIGHTS = (2, 3, 4, 5, 6), (4, 18, 32, 30, 16)
+# about as large as databases that people make: on average five tables with five columns each
+_SIZES, _SIZE_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (7, 14, 20, 21, 18, 12, 8)
+_COLUMNS, _COLUMN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (4, 10, 18, 22, 20, 15, 11)
 
 
 def random_spec(rng: random.Random) -> DatabaseSpec:
-    """A database of 2-6 tables with 2-6 columns and 6-20 rows each; it keeps the rules of `check_spec`."""
+    """A database of 2-8 tables with 2-8 columns and 6-20 rows each; it keeps the rules of `check_spec`."""
     words = vocabulary()
     style = random_style(rng, words.lists["tablehead"], words.lists["tabletail"])
     draft = Draft(rng, words, style)
