@@ -6,7 +6,8 @@ the kit and keeps its traceback.
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, HelpFormatter
+from functools import partial
 from importlib import import_module
 
 from mtsql_lib.errors import KitError, disk_fault
@@ -29,7 +30,11 @@ def main(argv: list[str]) -> int:
         return _usage(argv)
     try:
         command = import_module(f"mtsql_lib.{COMMANDS[argv[0]][0]}")
-        parser = ArgumentParser(f"python -m mtsql_lib {argv[0]}", description=COMMANDS[argv[0]][1])
+        parser = ArgumentParser(
+            f"python -m mtsql_lib {argv[0]}",
+            description=COMMANDS[argv[0]][1],
+            formatter_class=partial(HelpFormatter, width=100),  # asking the terminal takes milliseconds
+        )
         command.add_arguments(parser)
         return command.main(parser.parse_args(argv[1:])) or 0
     except KitError as fault:

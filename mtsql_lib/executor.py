@@ -37,8 +37,7 @@ class _Database:
     """One file: its key in the cache, and the sandboxes that wait for a statement."""
 
     def __init__(self, path: Path, limits: Limits):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self.path, self.key = path, f"{digest} {limits}"
         self.idle: list[Sandbox] = []
 

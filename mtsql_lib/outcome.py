@@ -1,12 +1,10 @@
 """What one statement may take and what became of it: `Limits` and `Outcome`."""
 
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What one statement may take.
 
     seconds: wall time; rows: of the result; cell: bytes of one text or blob, also while it is computed;
@@ -20,24 +18,8 @@ class Limits:
     sql: int = 20_000
 
 
-class _Tie:
-    """False, True, or the question to ask at the first look: most outcomes are never asked."""
-
-    def __get__(self, outcome: Any, owner: type | None = None) -> bool:
-        if outcome is None:
-            return False  # what dataclass takes as the default
-        answer = outcome.__dict__["_tie"]
-        if callable(answer):
-            answer = outcome.__dict__["_tie"] = bool(answer())
-        return answer
-
-    def __set__(self, outcome: Any, answer: Any) -> None:
-        raise FrozenInstanceError("cannot assign to field 'tie'")
-
-
-@dataclass(frozen=True, init=False, repr=False, eq=False)
 class Outcome:
-    """What became of one statement.
+    """What became of one statement; it cannot be changed.
 
     kind: `rows`, `empty` (zero rows), `error` (message = SQLite's), `timeout`, `denied` (message = why),
     `too_large` or `missing_database`. seconds: of the execution that made it, also if it is from the cache.
@@ -46,11 +28,10 @@ class Outcome:
     """
 
     kind: str
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple, ...] = ()
-    message: str = ""
-    seconds: float = 0.0
-    tie: bool = _Tie()  # type: ignore[assignment]
+    columns: tuple[str, ...]
+    rows: tuple[tuple, ...]
+    message: str
+    seconds: float
 
     def __init__(
         self,
@@ -61,9 +42,28 @@ class Outcome:
         seconds: float = 0.0,
         tie: bool | Callable[[], bool] = False,
     ):
-        fields = self.__dict__  # one is made for every execution, and a frozen dataclass's own way is slow
+        fields = self.__dict__  # one is made for every execution, and a frozen dataclass is slow to make
         fields["kind"], fields["columns"], fields["rows"] = kind, columns, rows
         fields["message"], fields["seconds"], fields["_tie"] = message, seconds, tie
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"an outcome cannot be changed; make another with replaced({name}=...)")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"an outcome cannot be changed; it keeps {name}")
+
+    def replaced(self, **fields: Any) -> "Outcome":
+        """The same outcome but for some fields."""
+        known = {name: value for name, value in self.__dict__.items() if name != "_tie"}
+        return Outcome(**{**known, "tie": self.__dict__["_tie"], **fields})
+
+    @property
+    def tie(self) -> bool:
+        """Would another SQLite be free to return other rows? The question is asked at the first look."""
+        answer = self.__dict__["_tie"]
+        if callable(answer):
+            answer = self.__dict__["_tie"] = bool(answer())
+        return answer
 
     @property
     def ok(self) -> bool:

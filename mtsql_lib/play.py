@@ -8,7 +8,7 @@ learning and evaluation all play through it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Table:
     @cached_property
     def judge(self) -> Judge:
         """The judge over the same databases: as generous as the official script, but for its patience."""
-        limits = replace(SCORING_LIMITS, seconds=JUDGE_SECONDS)
+        limits = SCORING_LIMITS._replace(seconds=JUDGE_SECONDS)
         return Judge(self.databases, self.tables_json, executor=Executor(self.databases, limits=limits))
 
     def environment(

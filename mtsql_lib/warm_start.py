@@ -35,9 +35,7 @@ def sample_round(run: Run, number: int) -> sampling.RoundCounts:
             samples = by_question(scored)
             hardness = {s.question.id: s.score.hardness for s in scored}
             wanted = {"keep_easy": rules.keep_easy, "keep_hard": rules.keep_hard}
-            kept, counts = sampling.select(
-                samples, hardness.get, by_difficulty=rules.by_difficulty, **wanted
-            )
+            kept, counts = sampling.select(samples, hardness.get, by_difficulty=rules.by_difficulty, **wanted)
             record = {
                 "kept": [[e.question_id, e.sample] for e in kept],
                 "counts": asdict(counts),

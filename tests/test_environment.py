@@ -262,7 +262,7 @@ def test_an_episode_survives_the_store(make):
     message = ASK + compose_call("exec_sql", "SELECT 1.5, NULL, 'é', x'ff41'") + "<tool_call>"
     episode = episode_of(make(), message, compose(call=("exec_sql", "SELECT nam FROM ferry")), END)
     again = Episode.from_json(episode.to_json())
-    blob = replace(episode.log[1].outcome, rows=((1.5, None, "é", "\ufffdA"),))
+    blob = episode.log[1].outcome.replaced(rows=((1.5, None, "é", "\ufffdA"),))
     expected = (episode.log[0], replace(episode.log[1], outcome=blob), *episode.log[2:])
     assert again == replace(episode, log=expected)
     assert Episode.from_json(again.to_json()) == again
@@ -271,7 +271,7 @@ def test_an_episode_survives_the_store(make):
 def test_the_store_gets_the_first_rows_and_no_wall_time(make):
     sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99) SELECT i FROM n"
     episode = episode_of(make(), compose(call=("exec_sql", sql)), END)
-    slower = tuple(replace(r, outcome=replace(r.outcome, seconds=9.0)) for r in episode.log)
+    slower = tuple(replace(r, outcome=r.outcome.replaced(seconds=9.0)) for r in episode.log)
     assert replace(episode, log=slower).to_json() == episode.to_json()
     assert len(episode.log[0].outcome.rows) == 99
     assert len(json.loads(episode.to_json())["log"][0]["outcome"]["rows"]) == LOGGED_ROWS
