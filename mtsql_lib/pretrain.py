@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from mtsql_lib.base_card import card
 from mtsql_lib.base_model import build_model, loss_of, optimizers, rate
 from mtsql_lib.errors import KitError
 from mtsql_lib.muon import has_bfloat16
@@ -188,7 +189,7 @@ def _log(folder: Path, entry: dict) -> None:
 
 
 def ship(folder: Path, target: Path, recipe: Recipe) -> None:
-    """Copy the trained model to `target`, weights in float16, and write its card from recipe and log."""
+    """Copy the trained model to `target`, weights in float16, measure it, and write its card."""
     target.mkdir(parents=True, exist_ok=True)
     for name in _SHIPPED:
         (target / f"{name}.new").write_bytes((folder / name).read_bytes())
@@ -196,43 +197,7 @@ def ship(folder: Path, target: Path, recipe: Recipe) -> None:
     weights = {name: weight.half() for name, weight in load_file(folder / "model.safetensors").items()}
     save_file(weights, target / "model.safetensors.new", metadata={"format": "pt"})
     (target / "model.safetensors.new").replace(target / "model.safetensors")
-    atomic_write(target / "CARD.md", _card(folder, target, recipe))
-
-
-def _card(folder: Path, target: Path, recipe: Recipe) -> str:
-    log = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
-    return _CARD.format(
-        size=(target / "model.safetensors").stat().st_size / 1e6,
-        tokens=recipe.steps * recipe.rows * recipe.row_tokens / 1e6,
-        loss=log[-1]["loss"],
-        steps=log[-1]["step"],
-        rows="\n".join(f"| {f.name} | {getattr(recipe, f.name)} |" for f in dataclasses.fields(recipe)),
-    )
-
-
-_CARD = """# The tiny base model
-
-A Qwen3-architecture language model of {size:.0f} MB (float16), trained from scratch by this kit (`make
-base`) as the laboratory animal of the `laptop` profile: its absolute scores mean nothing, the differences
-between its training stages are experiments.
-
-- **What it saw**: {tokens:.1f} M token places in {steps} steps, each step on fresh procedurally generated
-  databases and dialogues (`mtsql_lib/world.py`, `moves.py` with the training surface forms), answered
-  directly and acted out by a scripted agent (`transcripts.py`). Never the bundled databases or their
-  dialogues.
-- **What was dialled in**: in its last phase the scripted agent has weak habits (`weak` below): after a
-  failure it repairs in only part of the cases, and the longer the exchange, the more often it stops
-  without an answer. So acting is harder than answering, as for the paper's untrained models. The skill of
-  repairing was taught before, with the habits under `skilled`.
-- **Its text**: word pieces over a spelling of their own (`mtsql_lib/spelling.py`);
-  `mtsql_lib.tokens.load_codec` reads it.
-- **Last training loss**: {loss} (mean over weighted tokens).
-- **Licence**: Apache-2.0.
-
-| recipe | value |
-|---|---|
-{rows}
-"""
+    atomic_write(target / "CARD.md", card(folder, target, recipe))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
