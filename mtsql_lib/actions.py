@@ -17,12 +17,12 @@ from mtsql_lib.environment import Episode
 from mtsql_lib.rewards import (
     Agreement,
     RewardBreakdown,
-    _check_value,
-    _kind,
-    _results,
-    _verdict_after,
-    _verdict_value,
+    check_value,
     is_probe,
+    result_kind,
+    results_of,
+    verdict_after,
+    verdict_value,
 )
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def message_terms(episode: Episode, question: Question, judge: Judge) -> list[di
     agreement = Agreement(question, judge, "paper")
     most = agreement(episode.answer) if episode.answer else 0.0
     scores: list[dict[str, list[float]]] = [{} for _ in range(len(episode.steps) + 1)]
-    for result in _results(episode, "exec_sql"):
+    for result in results_of(episode, "exec_sql"):
         if not is_probe(result.sql, episode.answer):
-            judged = _verdict_value(_kind(result), _verdict_after(episode, result, "exec", 1))
+            judged = verdict_value(result_kind(result), verdict_after(episode, result, "exec", 1))
             scores[result.message].setdefault("propose", []).append(min(agreement(result.sql), most))
             scores[result.message + 1].setdefault("execute", []).append(judged)
-    for result in _results(episode, "memory_retrieve") if question.history else ():
-        judged = _check_value(agreement(result.sql), _verdict_after(episode, result, "memory", 1))
+    for result in results_of(episode, "memory_retrieve") if question.history else ():
+        judged = check_value(agreement(result.sql), verdict_after(episode, result, "memory", 1))
         scores[result.message + 1].setdefault("memory", []).append(min(judged, most))
     # a verdict on the result of an episode's last message was due in none
     return [{term: min(values) for term, values in terms.items()} for terms in scores[:-1]]

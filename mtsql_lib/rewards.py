@@ -154,11 +154,11 @@ def _essence(sql: str) -> str:
 def _released(episode: Episode, agreement: Agreement) -> tuple[float, float, float]:
     """Propose, execute, memory as released; without a call each is 0."""
     propose = _mean(agreement(sql) for sql in _called(episode))  # all calls, of both tools, repeated ones too
-    verdicts = [(r, _verdict_after(episode, r, "exec", 99) or "pass") for r in _results(episode, "exec_sql")]
-    execute = _mean(_verdict_value(_released_kind(r), verdict) for r, verdict in verdicts)
+    verdicts = [(r, verdict_after(episode, r, "exec", 99) or "pass") for r in results_of(episode, "exec_sql")]
+    execute = _mean(verdict_value(_released_kind(r), verdict) for r, verdict in verdicts)
     # quirk: `<memory_verify>` is parsed nowhere, the next `<exec_verify>` is taken for it
-    checks = [(r, _verdict_after(episode, r, "exec", 99)) for r in _results(episode, "memory_retrieve")]
-    memory = _mean(_check_value(agreement(r.sql), verdict or "pass") for r, verdict in checks)
+    checks = [(r, verdict_after(episode, r, "exec", 99)) for r in results_of(episode, "memory_retrieve")]
+    memory = _mean(check_value(agreement(r.sql), verdict or "pass") for r, verdict in checks)
     return propose, execute, memory
 
 
@@ -180,35 +180,38 @@ def _released_kind(result: ToolResult) -> str:
 def _paper(episode: Episode, agreement: Agreement, later: bool) -> tuple[float, float | None, float | None]:
     """Propose, execute, memory; the last two are None where there was nothing to verify."""
     most = agreement(episode.answer) if episode.answer else 0.0
-    proposals = [r for r in _results(episode, "exec_sql") if not is_probe(r.sql, episode.answer)]
+    proposals = [r for r in results_of(episode, "exec_sql") if not is_probe(r.sql, episode.answer)]
     fits = [min(agreement(r.sql), most) for r in proposals]
     propose = (min(fits) + fits[-1]) / 2 if fits else 0.0
-    execute = [_verdict_value(_kind(r), _verdict_after(episode, r, "exec", 1)) for r in proposals]
-    checks = _results(episode, "memory_retrieve") if later else []
+    execute = [verdict_value(result_kind(r), verdict_after(episode, r, "exec", 1)) for r in proposals]
+    checks = results_of(episode, "memory_retrieve") if later else []
     memory = [
-        min(_check_value(agreement(r.sql), _verdict_after(episode, r, "memory", 1)), most) for r in checks
+        min(check_value(agreement(r.sql), verdict_after(episode, r, "memory", 1)), most) for r in checks
     ]
     return propose, min(execute, default=None), min(memory, default=None)
 
 
-def _kind(result: ToolResult) -> str:
+def result_kind(result: ToolResult) -> str:
+    """rows, empty or error."""
     return result.outcome.kind if result.outcome.ok else "error"
 
 
 # What both share
 
 
-def _results(episode: Episode, tool: str) -> list[ToolResult]:
+def results_of(episode: Episode, tool: str) -> list[ToolResult]:
+    """The results of a tool's calls that could be read."""
     return [r for r in episode.log if r.tool == tool and not r.fault]
 
 
-def _verdict_after(episode: Episode, result: ToolResult, kind: str, reach: int) -> str | None:
+def verdict_after(episode: Episode, result: ToolResult, kind: str, reach: int) -> str | None:
     """The first verdict of a kind in the `reach` messages after the call's own."""
     later = (v for number, k, v in episode.verdicts if k == kind and 0 < number - result.message <= reach)
     return next(later, None)
 
 
-def _verdict_value(kind: str, verdict: str | None) -> float:
+def verdict_value(kind: str, verdict: str | None) -> float:
+    """What a verdict on a result of this kind is worth, in [0, 1]."""
     if verdict is None:
         return 0.0
     if kind == "empty":
@@ -216,7 +219,8 @@ def _verdict_value(kind: str, verdict: str | None) -> float:
     return float((verdict == "no_pass") == (kind == "error"))
 
 
-def _check_value(fit: float, verdict: str | None) -> float:
+def check_value(fit: float, verdict: str | None) -> float:
+    """What a memory verdict is worth where the checked SQL agrees with gold by `fit`, in [0, 1]."""
     return 0.0 if verdict is None else fit if verdict == "pass" else 1 - fit
 
 

@@ -1,5 +1,6 @@
-"""Kill -9 a run again and again, in sampling, in fine-tuning and in reinforcement learning, and compare every
-stage's hashes with those of an undisturbed run. Minutes to an hour, so it is no part of `make test`:
+"""Run the stages in notebooks, as plain function calls, and killed with -9 again and again in sampling, in
+fine-tuning and in reinforcement learning: every stage's hashes must be those of the undisturbed notebooks.
+Minutes to an hour, so it is no part of `make test`:
 
     .venv/bin/python tests/endurance.py --profile smoke --kills 10
 """
@@ -21,10 +22,29 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 KINDS = {"sampling": "sample_", "SFT": "sft_", "RL": "rl_"}
+PLAIN = """
+from mtsql_lib.reinforcement import measure_difficulty, reinforce
+from mtsql_lib.run import open_run
+from mtsql_lib.systems import SYSTEMS, evaluate
+from mtsql_lib.warm_start import sample_round, short_horizon, warm_start
+
+def plain(profile, seed):
+    run = open_run(profile, seed)
+    for number in range(1, run.profile.sampling.rounds + 1):
+        sample_round(run, number)
+        warm_start(run, number)
+    short_horizon(run)
+    measure_difficulty(run)
+    for arm in ("rl_outcome", "rl_process"):
+        reinforce(run, arm)
+    for system in SYSTEMS:
+        for corpus in run.profile.data.test:
+            evaluate(run, system, corpus)
+"""
 
 
 def main() -> int:
-    """Run undisturbed, then killed; exit code 1 if a hash differs or a kind was killed too seldom."""
+    """Run all three ways; exit code 1 if a hash differs or a kind was killed too seldom."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", default="smoke")
     parser.add_argument("--kills", type=int, default=10, help="kills for each kind of stage")
@@ -37,11 +57,19 @@ def main() -> int:
     subprocess.run(command, cwd=ROOT, check=True)
     wanted = hashes(folder)
     shutil.rmtree(folder)
+    subprocess.run([sys.executable, "-c", f"{PLAIN}\nplain{args.profile, args.seed}"], cwd=ROOT, check=True)
+    plain = compared(wanted, hashes(folder), "as plain calls")
+    shutil.rmtree(folder)
     kills = disturbed(command, folder, args.kills, random.Random(args.seed))
-    found = hashes(folder)
+    killed = compared(wanted, hashes(folder), f"killed {dict(kills)}")
+    return int(bool(plain or killed) or min(kills[kind] for kind in KINDS) < args.kills)
+
+
+def compared(wanted: dict[str, tuple], found: dict[str, tuple], way: str) -> list[str]:
+    """The stages that came out differently; says so."""
     different = [name for name in wanted if wanted[name] != found.get(name)]
-    print(f"kills: {dict(kills)}; {len(wanted)} stages, {len(different)} different: {different}")
-    return int(bool(different) or min(kills[kind] for kind in KINDS) < args.kills)
+    print(f"{way}: {len(wanted)} stages, {len(different)} different: {different}", flush=True)
+    return different
 
 
 def disturbed(command: list[str], folder: Path, kills: int, rng: random.Random) -> Counter[str]:
