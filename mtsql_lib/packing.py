@@ -64,7 +64,7 @@ def dialogue_tree(
         for number, scene in enumerate(turns):
             failed = (own or {}).get(number, "") if order == 0 else ""
             if not failed:
-                _branch(tree, trunk, position, scene, "direct", direct_transcript(scene), codec)
+                _branch(tree, trunk, position, scene, "direct", direct_transcript(scene, habits), codec)
             if failed or rng.random() < agent_share:
                 lines = agent_transcript(scene, rng, habits, failed)
                 _branch(tree, trunk, position, scene, "agent", lines, codec)

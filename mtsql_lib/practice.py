@@ -93,7 +93,7 @@ def collect_own_failures(
     model.eval()
     engine = TransformersEngine(model, codec.end_of_turn)
     streams = [row_seed(0, f"{name} {number}", 0) for name, number, _ in turns]
-    budget = {"max_message_tokens": 96, "max_episode_tokens": 96}
+    budget = {"max_message_tokens": 128, "max_episode_tokens": 128}
     episodes = rollout(engine, codec, environments, temperature=temperature, seeds=streams, **budget)
     model.train()
     found: dict[str, list[tuple[int, str]]] = {}

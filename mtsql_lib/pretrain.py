@@ -46,6 +46,7 @@ def batch_at(
     rng = random.Random(f"{seed} batch {step}")
 
     habits = recipe.skilled if step < recipe.weak_from else recipe.weak
+    habits = dataclasses.replace(habits, plan=step >= recipe.plan_from)
     agent_share = recipe.agent_share if step >= recipe.agent_from else recipe.early_agent_share
     most_columns = 99 if step >= recipe.small_until else recipe.small_columns
     if step < recipe.tiny_until:

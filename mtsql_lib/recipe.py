@@ -21,7 +21,7 @@ class Recipe:
     rope_theta: float = 1e6  # as Qwen3: slow enough for places hundreds of tokens apart to match
     row_tokens: int = 768
     rows: int = 5
-    steps: int = 7800
+    steps: int = 7200
     warmup: int = 50
     decay_share: float = 0.45
     learning_rate: float = 3e-3
@@ -31,13 +31,14 @@ class Recipe:
     small_until: int = 500
     small_columns: int = 16
     dialogues: int = 3  # on each database, where a row holds them
+    plan_from: int = 2700  # step from which SQL is planned before it is written
     # first answering (every turn is answered directly), then acting: the share of turns acted as episodes
     early_agent_share: float = 0.1
     agent_from: int = 4200
     agent_share: float = 0.5
     own_share: float = 0.25  # of the dialogues, once there are own failures
-    own_at: tuple[int, ...] = (4600, 5600, 6600)  # steps at which fresh own failures are collected
+    own_at: tuple[int, ...] = (4500, 5400, 6300)  # steps at which fresh own failures are collected
     own_dialogues: int = 500
-    weak_from: int = 7200  # step from which the scripted agent's habits are the weak ones
+    weak_from: int = 6700  # step from which the scripted agent's habits are the weak ones
     skilled: Habits = SKILLED
     weak: Habits = WEAK

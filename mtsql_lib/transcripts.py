@@ -15,7 +15,6 @@ or, better, one of the model's own failures.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -24,6 +23,7 @@ from mtsql_lib.environment import Environment
 from mtsql_lib.executor import Executor, Outcome
 from mtsql_lib.memory import DialogueMemory
 from mtsql_lib.moves import DraftTurn
+from mtsql_lib.plans import plan, words
 from mtsql_lib.protocol import compose
 from mtsql_lib.query import Column, Condition, Item, Literal, Query, to_sql
 from mtsql_lib.schema import Schema, fold_names
@@ -43,6 +43,7 @@ class Habits:
         0.9  # after a failure: repairs; otherwise it repeats itself, answers all the same or stops
     )
     silent: tuple[float, ...] = (0.0,) * 7  # never answers, by number of messages so far
+    plan: bool = True  # says which tables and columns a query takes before it proposes it (`plans.py`)
 
 
 SKILLED = Habits()
@@ -84,9 +85,10 @@ def scenes(drafts: list[DraftTurn], schema: Schema, executor: Executor) -> list[
     ]
 
 
-def direct_transcript(scene: Scene) -> list[Line]:
+def direct_transcript(scene: Scene, habits: Habits) -> list[Line]:
     """The answer in one message."""
-    return [Line(compose(answer=scene.question.gold) + "<|im_end|>", 1.0)]
+    gold = scene.question.gold
+    return [Line(compose(think=_plan(gold, habits), answer=gold) + "<|im_end|>", 1.0)]
 
 
 def agent_transcript(
@@ -124,7 +126,7 @@ def _act(
         )
         looked = True
     sql = own_failure or (gold if looked else _first_proposal(scene, rng, habits))
-    yield compose(call=("exec_sql", sql)), 1.0 if sql == gold else 0.0
+    yield compose(think=_plan(sql, habits), call=("exec_sql", sql)), 1.0 if sql == gold else 0.0
     if not (outcome := environment.log[-1].outcome).ok or (outcome.kind == "empty" and sql != gold):
         if rng.random() >= habits.repair:
             yield from _give_up(sql, rng)
@@ -140,7 +142,7 @@ def _act(
     yield compose(verdict=("exec", "pass"), call=("memory_retrieve", sql)), 1.0
     if sql != gold:
         yield (
-            compose(think=_difference(scene.query), verdict=("memory", "no_pass"), call=("exec_sql", gold)),
+            compose(think=plan(gold), verdict=("memory", "no_pass"), call=("exec_sql", gold)),
             1.0,
         )
         yield compose(verdict=("exec", "pass"), answer=gold), 1.0
@@ -163,8 +165,8 @@ def _give_up(sql: str, rng: random.Random) -> Iterator[tuple[str, float]]:
 
 
 def _repair(scene: Scene, sql: str, outcome: Outcome, rng: random.Random) -> Iterator[tuple[str, float]]:
-    """Look where looking helps, then propose the gold query; the thought names the fix and follows from the
-    gold query.
+    """Look where looking helps, then propose the gold query; the thought names the stored value, or what the
+    gold query is made of.
     """
     gold = scene.question.gold
     suspects = [c for c in _literal_conditions(scene.query) if _spelled(c.value) not in sql]
@@ -185,34 +187,11 @@ def _repair(scene: Scene, sql: str, outcome: Outcome, rng: random.Random) -> Ite
         yield compose(think=look, verdict=("exec", "no_pass"), call=("exec_sql", _probe(suspect, rng))), 1.0
         yield compose(think=_stored(suspect), call=("exec_sql", gold)), 1.0
         return
-    yield compose(think=_fix(scene, outcome), verdict=("exec", "no_pass"), call=("exec_sql", gold)), 1.0
+    yield compose(think=plan(gold), verdict=("exec", "no_pass"), call=("exec_sql", gold)), 1.0
 
 
-def _fix(scene: Scene, outcome: Outcome) -> str:
-    """What to change, in words, after an error: read from the message and the gold query."""
-    query = scene.query
-    missing = re.search(r"(?:no such column|ambiguous column name): (?:\w+\.)?(\w+)", outcome.message)
-    if missing:
-        name = missing.group(1).lower()
-        homes = [c.table for c in _columns(query) if c.name.lower() == name]
-        if homes:
-            return f"{words(missing.group(1))} is in {words(homes[0])}"
-    if query.joins:
-        return f"join {words(query.joins[-1].table)}"
-    shown = next((i.column.name for i in query.select if i.column.name != "*"), "")
-    return f"use {words(shown)} of {words(query.base)}" if shown else f"use {words(query.base)}"
-
-
-def _difference(query: Query) -> str:
-    """What the memory shows to be missing: the part of the question that is carried over."""
-    if query.where:
-        return f"keep {words(query.where[0].column.name)}"
-    return f"stay with {words(query.base)}"
-
-
-def words(name: str) -> str:
-    """A name as words: `home_port` and `HomePort` are both "home port"."""
-    return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)).lower()
+def _plan(sql: str, habits: Habits) -> str:
+    return plan(sql) if habits.plan else ""
 
 
 def _first_proposal(scene: Scene, rng: random.Random, habits: Habits) -> str:
@@ -327,8 +306,3 @@ def _literal_conditions(query: Query) -> list[Condition]:
 def _surprising(query: Query) -> list[Condition]:
     # to look first is a habit of questions with a value, whether or not it turns out to be stored otherwise
     return [c for c in _literal_conditions(query) if c.op == "="]
-
-
-def _columns(query: Query) -> list[Column]:
-    items = [i.column for i in (*query.select, *query.order)]
-    return items + [c.column for c in (*query.where, *query.having)] + list(query.group)

@@ -10,9 +10,11 @@ from mtsql_lib import sampling
 from mtsql_lib.dialogues import Question
 from mtsql_lib.environment import Episode, Step
 from mtsql_lib.errors import KitError
+from mtsql_lib.plans import plan
 from mtsql_lib.play import Player, Setting
 from mtsql_lib.protocol import END_OF_TURN, compose
 from mtsql_lib.run import Run, by_question, config_of, corpus_hash, digest_of, log_training, play_through
+from mtsql_lib.schema import fold_names
 from mtsql_lib.store import atomic_write, sha256_file, sha256_folder, stage
 
 
@@ -85,12 +87,14 @@ def short_horizon(run: Run) -> Path:
 
 
 def gold_answer(player: Player, question: Question) -> Episode:
-    """The gold SQL as a direct answer, in the spelling that the prompt uses."""
-    from mtsql_lib.schema import fold_names
-
+    """The gold SQL as a direct answer; with compact prompts in their spelling, and planned, as the tiny
+    model writes.
+    """
     environment = player.table.environment(question, Setting(mode="direct"))
-    compact = player.table.profile.rollout.templates == "compact"
-    text = compose(answer=fold_names(question.gold) if compact else question.gold)
+    text = compose(answer=question.gold)
+    if player.table.profile.rollout.templates == "compact":
+        folded = fold_names(question.gold)
+        text = compose(think=plan(folded), answer=folded)
     environment.step(text)
     prompt = tuple(player.codec.encode(environment.prompt))
     return environment.episode(0, prompt, (Step(text, tuple(player.codec.encode(text + END_OF_TURN))),))

@@ -3,11 +3,10 @@
 import random
 from dataclasses import replace
 
-import pytest
-
+from mtsql_lib.plans import plan
 from mtsql_lib.practice import world_scenes
 from mtsql_lib.protocol import parse_message
-from mtsql_lib.transcripts import SKILLED, WEAK, agent_transcript, direct_transcript, words
+from mtsql_lib.transcripts import SKILLED, WEAK, agent_transcript, direct_transcript
 
 
 def drawn(seeds):
@@ -24,7 +23,8 @@ def final_answer(lines):
 
 def test_a_direct_transcript_is_the_gold_answer():
     for scene in drawn(range(5)):
-        (line,) = direct_transcript(scene)
+        (line,) = direct_transcript(scene, SKILLED)
+        assert f"<think>{plan(scene.question.gold)}</think>" in line.text
         assert final_answer([line]) == " ".join(scene.question.gold.split()) and line.weight == 1
 
 
@@ -60,11 +60,3 @@ def test_an_own_failure_is_proposed_and_then_repaired():
     first = parse_message(messages(lines)[0].text).calls[0]
     assert first.code == "SELECT no_such_column FROM nowhere" and messages(lines)[0].weight == 0
     assert final_answer(lines) == scene.question.gold
-
-
-@pytest.mark.parametrize(
-    ("name", "spoken"),
-    [("home_port", "home port"), ("HomePort", "home port"), ("ID", "id"), ("line2", "line 2")],
-)
-def test_names_as_words(name, spoken):
-    assert words(name) == spoken
