@@ -44,15 +44,19 @@ class ConnectionExecutor:
             return Outcome("error", (), (), str(fault), 0.0, False)
 
 
-def world_scenes(rng: random.Random, most_columns: int = 99) -> list[Scene]:
+def world_scenes(rng: random.Random, most_columns: int = 99, strange: float = 1.0) -> list[Scene]:
     """A fresh database of at most so many columns with a fresh dialogue on it."""
-    return world_dialogues(rng, 1, most_columns)[0]
+    return world_dialogues(rng, 1, most_columns, strange)[0]
 
 
-def world_dialogues(rng: random.Random, count: int, most_columns: int = 99) -> list[list[Scene]]:
-    """A fresh database of at most so many columns with up to `count` fresh dialogues on it, at least one."""
+def world_dialogues(
+    rng: random.Random, count: int, most_columns: int = 99, strange: float = 1.0
+) -> list[list[Scene]]:
+    """A fresh database of at most so many columns with up to `count` fresh dialogues on it, at least one;
+    `strange` is that of `random_spec`.
+    """
     while True:
-        spec = random_spec(rng)
+        spec = random_spec(rng, strange)
         if sum(len(table.columns) for table in spec.tables) > most_columns:
             continue
         connection = populate(spec, rng)
@@ -76,7 +80,7 @@ class OwnFailure:
 
 
 def collect_own_failures(
-    model, codec: SpelledCodec, seed: str, dialogues: int, temperature: float = 0.7
+    model, codec: SpelledCodec, seed: str, dialogues: int, strange: float, temperature: float = 0.7
 ) -> list[OwnFailure]:
     """Sample the first proposal of every turn of fresh dialogues; keep those that end in an error, or in
     nothing where gold returns rows.
@@ -85,7 +89,11 @@ def collect_own_failures(
     from mtsql_lib.rollout import rollout, row_seed
 
     seeds = [f"{seed} {n}" for n in range(dialogues)]
-    turns = [(s, n, scene) for s in seeds for n, scene in enumerate(world_scenes(random.Random(s)))]
+    turns = [
+        (s, n, scene)
+        for s in seeds
+        for n, scene in enumerate(world_scenes(random.Random(s), strange=strange))
+    ]
     environments = [
         Environment(x.question, x.schema, x.executor, DialogueMemory(x.question, x.executor), message_limit=1)
         for _, _, x in turns

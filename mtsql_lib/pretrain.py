@@ -48,6 +48,7 @@ def batch_at(
     habits = recipe.skilled if step < recipe.weak_from else recipe.weak
     habits = dataclasses.replace(habits, plan=step >= recipe.plan_from)
     agent_share = recipe.agent_share if step >= recipe.agent_from else recipe.early_agent_share
+    strange = recipe.strange if step >= recipe.familiar_from else 1.0
     most_columns = 99 if step >= recipe.small_until else recipe.small_columns
     if step < recipe.tiny_until:
         most_columns = recipe.tiny_columns
@@ -56,9 +57,12 @@ def batch_at(
         while True:
             if pool and rng.random() < recipe.own_share:
                 failure = rng.choice(pool)
-                dialogues, own = [world_scenes(random.Random(failure.seed))], dict(failure.proposals)
+                dialogues, own = (
+                    [world_scenes(random.Random(failure.seed), strange=strange)],
+                    dict(failure.proposals),
+                )
             else:
-                dialogues, own = world_dialogues(rng, recipe.dialogues, most_columns), {}
+                dialogues, own = world_dialogues(rng, recipe.dialogues, most_columns, strange), {}
             yield _fitting(dialogues, codec, rng, agent_share, habits, own, recipe)
 
     return pack(trees(), recipe)
@@ -114,7 +118,9 @@ def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) ->
     started = time.time()
     while step < recipe.steps:
         if step in recipe.own_at:
-            pool = collect_own_failures(model, codec, f"{seed} own {step}", recipe.own_dialogues)
+            pool = collect_own_failures(
+                model, codec, f"{seed} own {step}", recipe.own_dialogues, recipe.strange
+            )
         loss = _update(model, optimizer, batches.at(step, pool), rate(step, recipe), recipe)
         step += 1
         if step % 10 == 0:

@@ -32,6 +32,9 @@ class Recipe:
     small_columns: int = 16
     dialogues: int = 3  # on each database, where a row holds them
     plan_from: int = 2700  # step from which SQL is planned before it is written
+    # invented words first, so that names are copied and not known; then seldom, so that words are known
+    familiar_from: int = 3700
+    strange: float = 0.3  # share of invented words that is left
     # first answering (every turn is answered directly), then acting: the share of turns acted as episodes
     early_agent_share: float = 0.1
     agent_from: int = 4200

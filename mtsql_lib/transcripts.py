@@ -47,7 +47,7 @@ class Habits:
 
 
 SKILLED = Habits()
-WEAK = Habits(repair=0.42, silent=(0.0, 0.35, 0.6, 0.6, 0.65, 0.7, 0.7))
+WEAK = Habits(repair=0.6, silent=(0.0, 0.25, 0.3, 0.3, 0.3, 0.35, 0.35))
 
 
 @dataclass(frozen=True)

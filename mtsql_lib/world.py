@@ -21,14 +21,17 @@ _SIZES, _SIZE_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (7, 14, 20, 21, 18, 12, 8)
 _COLUMNS, _COLUMN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (4, 10, 18, 22, 20, 15, 11)
 
 
-def random_spec(rng: random.Random) -> DatabaseSpec:
-    """A database of 2-8 tables with 2-8 columns and 6-20 rows each; it keeps the rules of `check_spec`."""
+def random_spec(rng: random.Random, strange: float = 1.0) -> DatabaseSpec:
+    """A database of 2-8 tables with 2-8 columns and 6-20 rows each; it keeps the rules of `check_spec`.
+
+    Invented words are `strange` times as frequent as they are at first, which is about every fifth concept.
+    """
     words = vocabulary()
     style = random_style(rng, words.lists["tablehead"], words.lists["tabletail"])
-    draft = Draft(rng, words, style)
+    draft = Draft(rng, words, style, strange)
     count = rng.choices(_SIZES, _SIZE_WEIGHTS)[0]
     bridged = count > 2 and rng.random() < 0.3
-    nouns = _nouns(count - bridged, words, rng)
+    nouns = _nouns(count - bridged, words, rng, _INVENTED_NOUN * strange)
     names: set[str] = set()
     tables: list[TableSpec] = []
     for noun, parents in zip(nouns, _shape(len(nouns), bridged, rng), strict=True):
@@ -42,15 +45,15 @@ def random_spec(rng: random.Random) -> DatabaseSpec:
     return DatabaseSpec(f"world_{rng.randrange(10**6):06d}", topic, "world", tuple(tables))
 
 
-def _nouns(count: int, words: Vocabulary, rng: random.Random) -> list[Noun]:
+def _nouns(count: int, words: Vocabulary, rng: random.Random, invented: float) -> list[Noun]:
     """Different nouns: listed ones, invented ones and compounds ("market drone")."""
     found: dict[str, Noun] = {}
     while len(found) < count:
         noun, chance = rng.choice(words.nouns), rng.random()
-        if chance < _INVENTED_NOUN:
+        if chance < invented:
             one = invent(rng)
             noun = Noun(one, plural(one), noun.kind)
-        elif chance < _INVENTED_NOUN + _COMPOUND_NOUN and " " not in noun.one:
+        elif chance < invented + _COMPOUND_NOUN and " " not in noun.one:
             prefix = rng.choice(words.lists["prefix"])
             noun = Noun(f"{prefix} {noun.one}", f"{prefix} {noun.many}", noun.kind)
         found.setdefault(noun.one, noun)

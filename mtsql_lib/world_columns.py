@@ -26,11 +26,14 @@ _MEASURES = ("level", "rate", "score", "points", "number", "width", "mark", "fac
 
 @dataclass
 class Draft:
-    """What is known while one database is drawn: words, style, and the concepts that its tables have used."""
+    """What is known while one database is drawn: words, style, how many words are invented, and the concepts
+    that its tables have used.
+    """
 
     rng: random.Random
     words: Vocabulary
     style: Style
+    strange: float = 1.0
     used: list[Concept] = field(default_factory=list)
 
 
@@ -65,7 +68,7 @@ def _concept(kind: str, draft: Draft, sheet: Sheet) -> Concept:
     shared = [c for c in draft.used if c.kind == kind] if rng.random() < _SHARED_SHARE else []
     fitting = draft.words.suits[kind, "" if rng.random() < _ANY_CLASS_SHARE else sheet.noun.kind]
     for _ in range(20):
-        invented = strange and rng.random() < _INVENTED_SHARE
+        invented = strange and rng.random() < _INVENTED_SHARE * draft.strange
         concept = _invented(strange, draft) if invented else rng.choice(shared or fitting)
         if not sheet.said.intersection(concept.names):
             return concept

@@ -60,9 +60,9 @@ def test_every_database_keeps_the_rules_and_fills_with_rows(specs):
 
 def test_sizes_are_those_of_the_world(specs):
     for spec in specs:
-        assert spec.split == "world" and 2 <= len(spec.tables) <= 6
+        assert spec.split == "world" and 2 <= len(spec.tables) <= 8
         for table in spec.tables:
-            assert 2 <= len(table.columns) <= 6 and 6 <= table.rows <= 20
+            assert 2 <= len(table.columns) <= 8 and 6 <= table.rows <= 20
 
 
 def test_every_table_is_reached_by_references(specs):
