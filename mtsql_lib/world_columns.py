@@ -19,6 +19,8 @@ _INVENTED_SHARE = 0.23
 _ANY_CLASS_SHARE = 0.12  # a concept that does not suit the class: nothing may be guessed from the noun
 _SHARED_SHARE = 0.2
 _MODIFIED_SHARE = 0.13
+_TERSE_SHARE, _WIDE_SHARE = 0.35, 0.15  # names that say less or more than a person does
+_GENERAL = frozenset("year date day level rate score number name type status size time count".split())
 _KINDS, _WEIGHTS = ("category", "number", "year", "date", "flag", "label"), (40, 30, 8, 8, 7, 7)
 _VAGUE = tuple("type class category kind status line series grade mode style tier family".split())
 _MEASURES = ("level", "rate", "score", "points", "number", "width", "mark", "factor")
@@ -94,7 +96,7 @@ def _column(concept: Concept, draft: Draft, sheet: Sheet) -> ColumnSpec:
     rng = draft.rng
     draft.used.append(concept)
     sheet.said.update(concept.names)
-    written, phrase, others = _wording(concept, draft)
+    written, phrase, others = _wording(concept, draft, sheet.noun)
     if draft.style.prefix:
         written = f"{sheet.short} {written}"
     # A predicate that was made for other nouns ("director built by fiat") is kept now and then only.
@@ -106,7 +108,7 @@ def _column(concept: Concept, draft: Draft, sheet: Sheet) -> ColumnSpec:
     return _filled(column, concept, draft, sheet)
 
 
-def _wording(concept: Concept, draft: Draft) -> tuple[str, str, tuple[str, ...]]:
+def _wording(concept: Concept, draft: Draft, noun: Noun) -> tuple[str, str, tuple[str, ...]]:
     """The words of the identifier, what a person says, and further ways to say it."""
     rng, names = draft.rng, concept.names
     written = names[0] if rng.random() < 0.6 else rng.choice(names[:3])
@@ -118,8 +120,25 @@ def _wording(concept: Concept, draft: Draft) -> tuple[str, str, tuple[str, ...]]
         modifier = invent(rng) if rng.random() < 0.3 else rng.choice(draft.words.lists["modifier"])
         written = f"{modifier} {written}"
         return written, written, ()
-    phrase = written if rng.random() < 0.8 else rng.choice(names)
+    phrase = written if rng.random() < 0.65 else rng.choice(names)
+    if rng.random() < _TERSE_SHARE:
+        written = _terse(written, concept)
+    elif rng.random() < _WIDE_SHARE and " " not in written:
+        written = f"{noun.one.split()[-1]} {written}"
     return written, phrase, tuple(name for name in names if name != phrase)[:3]
+
+
+def _terse(words: str, concept: Concept) -> str:
+    """A shorter name: "founded" for a founding year, "pages" for "number of pages", "country" for "home
+    country".
+    """
+    done = [verb.split()[0] for verb in concept.verbs if verb.endswith("{}")]
+    if concept.kind in ("year", "date") and done and not done[0].endswith(("ing", "of", "from", "until")):
+        return done[0]
+    parts = words.split()
+    if "of" in parts[1:-1]:
+        return parts[-1] if parts[0] in _GENERAL else parts[0]
+    return parts[0] if parts[-1] in _GENERAL else parts[-1]
 
 
 def _filled(column: ColumnSpec, concept: Concept, draft: Draft, sheet: Sheet) -> ColumnSpec:
