@@ -140,7 +140,7 @@ def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) ->
 
 def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
-        loss = loss_of(model, batch)
+        loss = loss_of(model, batch, fused=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for one in optimizer:
