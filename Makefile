@@ -29,7 +29,7 @@ test: $(STAMP) ## lint and run all tests
 	$(PY) -m pytest
 
 lab: $(STAMP) ## open the notebooks in JupyterLab
-	.venv/bin/jupyter lab notebooks
+	.venv/bin/jupyter lab .
 
 doctor: $(STAMP) ## check the installation, the data and the machine before a long run
 	$(PY) -m mtsql_lib doctor --profile $(PROFILE)
@@ -47,7 +47,7 @@ evaluate: $(STAMP) ## evaluate MODEL=<path|gold> on DATA=<SParC or CoSQL folder>
 report: $(STAMP) ## write the report of a run: HTML, Markdown and report.json
 	$(PY) -m mtsql_lib report $(RUN)
 
-claims: $(STAMP) ## test the papers' takeaways over three seeds (hours; resumes)
+claims: $(STAMP) ## test MTSQL-R1's takeaways over three seeds (hours; resumes)
 	$(PY) -m mtsql_lib claims --profile $(PROFILE)
 
 bench: $(STAMP) ## side-by-side measurements; each prints a ratio
@@ -75,5 +75,5 @@ lock: ## remake requirements.lock from pyproject.toml in a fresh environment
 	@mv requirements.lock.new requirements.lock
 	@rm -rf .venv-lock build
 
-clean-runs: ## delete runs/ (checkpoints, stores, executed notebooks)
+clean-runs: ## delete runs/: every run, and the training state of make base
 	rm -rf runs

@@ -16,7 +16,7 @@ COMMANDS = {
     "reproduce": ("runner", "run the five notebooks of a profile; what is done already is skipped"),
     "score": ("scoring", "score a file of predicted SQL as Spider's evaluator does"),
     "evaluate": ("evaluate", "play a development set with a model, or replay its gold queries"),
-    "claims": ("claims", "train and play what the papers' takeaways need, and test them"),
+    "claims": ("claims", "train and play what MTSQL-R1's takeaways need, and test them"),
     "report": ("report", "write the report of a run"),
     "data": ("corpus", "build the bundled corpora"),
     "base": ("pretrain", "pre-train the tiny base model"),

@@ -103,7 +103,7 @@ class RL:
 @dataclass(frozen=True)
 class Evaluation:
     questions: int = key("development questions of each corpus, whole dialogues; 0 takes all", 0)
-    batch_rows: int = key("episodes side by side; fixed, as it may change a float's last bit", 1)
+    batch_rows: int = key("episodes side by side in `make evaluate`", 1)
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,7 +17,7 @@ from mtsql_lib.dialogues import Question, find_split, questions, read_dialogues
 from mtsql_lib.environment import Environment, Episode, Step
 from mtsql_lib.executor import Executor
 from mtsql_lib.memory import DialogueMemory
-from mtsql_lib.protocol import END_OF_TURN, TOOLS, compose
+from mtsql_lib.protocol import END_OF_TURN, compose
 from mtsql_lib.rewards import RewardBreakdown, final_sql, reward
 from mtsql_lib.schema import read_schema
 from mtsql_lib.scoring import SCORING_LIMITS, Judge, Score
@@ -40,7 +40,7 @@ class Setting:
     """How episodes are played where it differs from the profile's default."""
 
     mode: str = "agent"
-    tools: tuple[str, ...] = TOOLS
+    tools: tuple[str, ...] = ()  # (): the profile's
     message_limit: int = 0  # 0: the profile's
     history: str = ""  # "": the profile's
     samples: int = 1
@@ -76,7 +76,7 @@ class Table:
             self.executor,
             DialogueMemory(question, self.executor, sqls),
             mode=setting.mode,
-            tools=setting.tools,
+            tools=setting.tools or tuple(rollout.tools),
             message_limit=setting.message_limit or rollout.message_limit,
             templates=rollout.templates,
             clauses=lambda sql: (
@@ -112,10 +112,13 @@ class Player:
     @cached_property
     def engine(self):
         """The checkpoint's engine."""
+        import torch
+
         from mtsql_lib.engines import TransformersEngine
         from mtsql_lib.trainer import load_model
 
-        model = self.model or load_model(self.model_path, self.table.profile.model.dtype).eval()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = self.model or load_model(self.model_path, self.table.profile.model.dtype).eval().to(device)
         return TransformersEngine(model, self.codec.end_of_turn)
 
     def play(

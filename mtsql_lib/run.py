@@ -23,6 +23,7 @@ from mtsql_lib.environment import Episode
 from mtsql_lib.errors import KitError
 from mtsql_lib.play import Player, Scored, Setting, Table, corpus_questions, whole_dialogues
 from mtsql_lib.records import from_row, to_row
+from mtsql_lib.runner import run_folder
 from mtsql_lib.store import RunStore, sha256_file, sha256_of
 
 ROOT = Path(__file__).parent.parent
@@ -114,9 +115,10 @@ def development(run: Run, corpus: str) -> list[Question]:
 
 def open_run(profile: str = "laptop", seed: int = 1, folder: str = "", overrides: str = "{}") -> Run:
     """A run from a notebook's parameters; `overrides` is a JSON object of profile keys."""
-    loaded = Profile.load(profile, seed=seed, **json.loads(overrides))
+    changes = json.loads(overrides)
+    loaded = Profile.load(profile, seed=seed, **changes)
     set_threads(loaded.threads)
-    return Run(loaded, _path(folder or f"runs/{profile}-{seed}"))
+    return Run(loaded, _path(folder or run_folder(profile, seed, changes)))
 
 
 def set_threads(wanted: int) -> int:
