@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from mtsql_lib.config import Profile
 from mtsql_lib.evaluation import in_trouble
@@ -30,7 +31,7 @@ def card(folder: Path, target: Path, recipe: Recipe) -> str:
         tokens=recipe.steps * recipe.rows * recipe.row_tokens / 1e6,
         loss=log[-1]["loss"],
         steps=log[-1]["step"],
-        abilities=abilities(target),
+        abilities=fill(abilities(target), 108, subsequent_indent="  "),
         rows="\n".join(f"| {f.name} | {getattr(recipe, f.name)} |" for f in dataclasses.fields(recipe)),
     )
 
