@@ -17,7 +17,7 @@ from mtsql_lib.environment import Environment
 from mtsql_lib.memory import DialogueMemory
 from mtsql_lib.recipe import Recipe
 from mtsql_lib.tokens import SpelledCodec
-from mtsql_lib.transcripts import Habits, Scene, agent_transcript, direct_transcript
+from mtsql_lib.transcripts import Habits, Scene, agent_transcript, direct_transcript, plan_transcript
 
 
 @dataclass
@@ -51,10 +51,10 @@ class Tree:
 
 def dialogue_tree(
     dialogues: list[list[Scene]], codec: SpelledCodec, rng: random.Random, agent_share: float, habits: Habits,
-    own: dict[int, str] | None = None,
+    own: dict[int, str] | None = None, plan_share: float = 0.0,
 ) -> Tree:  # fmt: skip
     """The dialogues on one database with their branches; `own` gives for a turn of the first one the model's
-    own failed SQL, which is then always acted.
+    own failed SQL, which is then always acted. Of the direct answers, `plan_share` end after the plan.
     """
     tree = Tree()
     head = _prompt(dialogues[0][0], "agent").split("Q: ")[0]
@@ -64,7 +64,9 @@ def dialogue_tree(
         for number, scene in enumerate(turns):
             failed = (own or {}).get(number, "") if order == 0 else ""
             if not failed:
-                _branch(tree, trunk, position, scene, "direct", direct_transcript(scene, habits), codec)
+                short = rng.random() < plan_share
+                lines = plan_transcript(scene) if short else direct_transcript(scene, habits)
+                _branch(tree, trunk, position, scene, "direct", lines, codec)
             if failed or rng.random() < agent_share:
                 lines = agent_transcript(scene, rng, habits, failed)
                 _branch(tree, trunk, position, scene, "agent", lines, codec)

@@ -34,6 +34,7 @@ from mtsql_lib.practice import OwnFailure, collect_own_failures, world_dialogues
 from mtsql_lib.recipe import Recipe
 from mtsql_lib.store import atomic_write
 from mtsql_lib.tokens import SpelledCodec, load_codec, train_spelled_tokenizer
+from mtsql_lib.transcripts import Habits
 
 ROOT = Path(__file__).parent.parent
 _SHIPPED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
@@ -68,11 +69,12 @@ def batch_at(
     return pack(trees(), recipe)
 
 
-def _fitting(dialogues, codec, rng, agent_share: float, habits, own, recipe: Recipe) -> Tree:
+def _fitting(dialogues, codec, rng, agent_share: float, habits: Habits, own, recipe: Recipe) -> Tree:
     """The tree of as many of the dialogues as a row holds; a long one is acted out in part."""
+    plan_share = recipe.plan_only if habits.plan else 0.0
     for count in range(len(dialogues), 0, -1):
         for share in (agent_share, agent_share / 3, 0.0):
-            tree = dialogue_tree(dialogues[:count], codec, rng, share, habits, own)
+            tree = dialogue_tree(dialogues[:count], codec, rng, share, habits, own, plan_share)
             if len(tree.ids) <= recipe.row_tokens:
                 return tree
     return tree

@@ -32,6 +32,7 @@ class Recipe:
     small_columns: int = 16
     dialogues: int = 3  # on each database, where a row holds them
     plan_from: int = 2700  # step from which SQL is planned before it is written
+    plan_only: float = 0.5  # of the direct answers then: SQL follows from the plan, so half of it is enough
     # invented words first, so that names are copied and not known; then seldom, so that words are known
     familiar_from: int = 3700
     strange: float = 0.3  # share of invented words that is left

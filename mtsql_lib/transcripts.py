@@ -91,6 +91,11 @@ def direct_transcript(scene: Scene, habits: Habits) -> list[Line]:
     return [Line(compose(think=_plan(gold, habits), answer=gold) + "<|im_end|>", 1.0)]
 
 
+def plan_transcript(scene: Scene) -> list[Line]:
+    """The plan of a direct answer alone: what to choose is harder to learn than how to write it."""
+    return [Line(f"<think>{plan(scene.question.gold)}</think>\n", 1.0)]
+
+
 def agent_transcript(
     scene: Scene, rng: random.Random, habits: Habits, own_failure: str = "", message_limit: int = 6
 ) -> list[Line]:

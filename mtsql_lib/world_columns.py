@@ -122,16 +122,18 @@ def _wording(concept: Concept, draft: Draft, noun: Noun) -> tuple[str, str, tupl
         return written, written, ()
     phrase = written if rng.random() < 0.65 else rng.choice(names)
     if rng.random() < _TERSE_SHARE:
-        written = _terse(written, concept)
+        written = _terse(written, concept, rng)
     elif rng.random() < _WIDE_SHARE and " " not in written:
         written = f"{noun.one.split()[-1]} {written}"
     return written, phrase, tuple(name for name in names if name != phrase)[:3]
 
 
-def _terse(words: str, concept: Concept) -> str:
-    """A shorter name: "founded" for a founding year, "pages" for "number of pages", "country" for "home
-    country".
+def _terse(words: str, concept: Concept, rng: random.Random) -> str:
+    """A shorter name: "founded" for a founding year, "minutes" for a duration, "pages" for "number of pages",
+    "country" for "home country".
     """
+    if concept.unit and rng.random() < 0.4:
+        return concept.unit.split()[-1]
     done = [verb.split()[0] for verb in concept.verbs if verb.endswith("{}")]
     if concept.kind in ("year", "date") and done and not done[0].endswith(("ing", "of", "from", "until")):
         return done[0]

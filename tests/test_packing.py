@@ -92,3 +92,14 @@ def test_loss_and_gradients_reach_every_layer(codec, tree):
     loss.backward()
     assert loss.item() == pytest.approx(loss.item()) and loss.item() > 0
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_a_direct_answer_may_end_after_its_plan(codec):
+    turns = world_scenes(random.Random(4), most_columns=9)
+
+    def text(plan_share):
+        tree = dialogue_tree([turns], codec, random.Random(0), 0.0, SKILLED, plan_share=plan_share)
+        return codec.decode(tree.ids)
+
+    assert text(0.0).count("</think>") == text(0.0).count("</answer_sql>") == len(turns)
+    assert text(1.0).count("</think>") == len(turns) and "<answer_sql>" not in text(1.0)
