@@ -162,6 +162,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         return _score_files(args)
     finally:
+        gc.freeze()  # nor does the end of the process have to look for them
         gc.enable()
 
 
