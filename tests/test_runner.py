@@ -229,7 +229,9 @@ def test_papermill_runs_the_notebooks_in_the_root_with_the_parameters(project, c
     copy = json.loads((project / RUN / "notebooks/01_a.ipynb").read_text())
     assert any("smoke" in "".join(cell["source"]) for cell in copy["cells"])
     out, err = capfd.readouterr()
-    assert "  working on a with smoke\n" in out and out.startswith("01_a: running\n") and err == ""
+    assert "  working on a with smoke\n" in out and out.startswith("01_a: running\n")
+    # neither papermill's progress bar nor a traceback; a dying kernel's message library may still add a line
+    assert "Executing" not in err and "Traceback" not in err
     assert json.loads((project / "notebooks/01_a.ipynb").read_text())["cells"][1]["outputs"] == []
 
 
