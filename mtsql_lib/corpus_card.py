@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtsql_lib.dialogues import Dialogue, read_dialogues
 from mtsql_lib.exact_match import EvaluatorSchema, hardness
+from mtsql_lib.plans import plan
 from mtsql_lib.spec import DatabaseSpec
 
 HARDNESS = ("easy", "medium", "hard", "extra")
@@ -22,6 +24,10 @@ CAUSES = {
     "aggregation_drift": "the aggregate or grouping of the turn before has to go or to change",
     "vacuous": "the gold result is empty (or a count of zero)",
 }
+_STEM = 5  # letters that make two words the same: "priced" and "prices"
+_NAMELESS = frozenset(
+    "id no key code name title".split()
+)  # keys and labels are asked for by the table's noun
 
 
 @dataclass
@@ -35,6 +41,7 @@ class Counts:
     hardness: Counter = field(default_factory=Counter)
     relations: Counter = field(default_factory=Counter)
     causes: Counter = field(default_factory=Counter)
+    named: int = 0  # questions of which `columns_named` is true
 
 
 def count(dialogues: list[Dialogue], schemas: dict[str, EvaluatorSchema]) -> Counts:
@@ -42,13 +49,24 @@ def count(dialogues: list[Dialogue], schemas: dict[str, EvaluatorSchema]) -> Cou
     found = Counts(dialogues=len(dialogues))
     for dialogue in dialogues:
         found.lengths[len(dialogue.turns)] += 1
+        heard = ""
         for turn in dialogue.turns:
+            heard += f" {turn.utterance}"
+            found.named += columns_named(turn.sql, heard)
             found.questions += 1
             found.words += len(turn.utterance.split())
             found.hardness[hardness(turn.sql, schemas[dialogue.database_id])] += 1
             found.relations[turn.relation] += 1
             found.causes.update(turn.causes)
     return found
+
+
+def columns_named(sql: str, heard: str) -> bool:
+    """Whether every column of the query, but keys and labels, was said so far, as far as stems tell."""
+    known = {word[:_STEM] for word in re.findall("[a-z]+", heard.lower())}
+    names = (name for part in plan(sql).split("; ") for name in part.partition(": ")[2].split(", "))
+    needed = {word[:_STEM] for name in names for word in re.findall("[a-z]{2,}", name)} - _NAMELESS
+    return needed <= known
 
 
 def corpus_counts(out: Path) -> dict[str, Counts]:
@@ -118,6 +136,7 @@ def _sizes(counts: dict[str, Counts]) -> list[list[str]]:
             [f"dialogues of {n} turns", *(str(c.lengths[n]) for c in counts.values())]
             for n in sorted({n for c in counts.values() for n in c.lengths})
         ),
+        ["questions whose columns are all said", *(f"{c.named / c.questions:.1%}" for c in counts.values())],
     ]
 
 
@@ -150,9 +169,13 @@ goal-driven, in the style of SParC; `talk` is a person talking, in the style of 
   dialogues drawn by `mtsql_lib/corpus.py` with seed {seed}. No text, schema or value of Spider, SParC or
   CoSQL is in them.
 - **Licence**: Apache-2.0, as the kit.
-- **Splits**: development databases are not training databases. Four in ten surface forms of a development
+- **Splits**: development databases are not training databases. One in four surface forms of a development
   question are forms that training never shows. No two dialogues are alike, letter case and punctuation
   aside.
+- **Likeness**: "columns all said" below counts questions whose query uses no column, keys and labels aside,
+  that nobody has named so far in the dialogue. SParC, counted the same way: 61.7% of the training and 66.3%
+  of the development questions. Values said otherwise than they are stored are on purpose more frequent here
+  (SParC: 5-7% of the questions), as looking them up is what an agent learns.
 - **Rebuild**: `python -m mtsql_lib data build`; every build gives the same bytes. `data check` proves a copy.
 """
 

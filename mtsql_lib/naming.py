@@ -75,7 +75,7 @@ def random_style(rng: random.Random, heads: tuple[str, ...], tails: tuple[str, .
     return Style(
         words=words,
         tables=tables,
-        short=rng.random() < 0.18,
+        short=rng.random() < 0.1,
         plural=rng.random() < 0.4,
         key=rng.choices(("noun_id", "id", "id_noun", "noun_no", "noun_key"), (58, 26, 4, 7, 5))[0],
         head=rng.choice(heads) if rng.random() < 0.06 else "",

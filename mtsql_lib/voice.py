@@ -1,6 +1,6 @@
 """How a person of the generated world puts things: surface forms, nouns, column phrases, plurals.
 
-The forms live in `language/*.toml`. Development dialogues use forms that training never shows in four of ten
+The forms live in `language/*.toml`. Development dialogues use forms that training never shows in one of four
 choices; where a column has three phrases or more, the last is theirs alone too.
 """
 
@@ -13,7 +13,10 @@ from importlib import resources
 
 from mtsql_lib.spec import ColumnSpec
 
-_DEV_SHARE = 0.4
+_DEV_SHARE = 0.25
+# how often people name the columns that they mean: in SParC, all of them in two of three questions
+_BRIEF_SHARE = 0.4
+_USUAL_SHARE = 0.75
 _LEADS = frozenset("ok so fine now sorry no wait oh oops hm and actually correction: my".split())
 
 
@@ -67,12 +70,16 @@ class Voice:
         """One of several ways to say a thing; `dev` ways are heard in development dialogues only."""
         return self.rng.choice(dev if self.split == "dev" and self.rng.random() < _DEV_SHARE else forms)
 
+    def brief(self) -> bool:
+        """Whether a predicate or an adjective stands for a column's name: "built in 1990", "the oldest"."""
+        return self.rng.random() < _BRIEF_SHARE
+
     def phrase(self, column: ColumnSpec) -> str:
-        """One of the ways to say a column."""
+        """One of the ways to say a column, most often the usual one."""
         known = (column.phrase, *column.phrases)
         if len(known) >= 3 and self.split != "dev":
             known = known[:-1]
-        return known[0] if self.rng.random() < 0.5 else self.rng.choice(known)
+        return known[0] if self.rng.random() < _USUAL_SHARE else self.rng.choice(known)
 
     def phrases(self, column: ColumnSpec) -> str:
         """A column in the plural."""

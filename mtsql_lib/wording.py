@@ -203,7 +203,7 @@ def _category(voice: Voice, column: ColumnSpec, op: str, said: str) -> str:
     if column.kind == "flag":
         return f"that are {said}" if op == "=" else f"that are not {said}"
     loose = column.verb and not column.verb.startswith((*_RELATIVE, "with "))
-    if column.verb and voice.rng.random() < 0.7 and (op == "=" or loose):
+    if column.verb and (op == "=" or loose) and voice.brief():
         return column.verb.format(said) if op == "=" else f"not {column.verb.format(said)}"
     if op == "!=":
         return f"with {article(voice, column)} other than {said}"
@@ -215,7 +215,7 @@ def _dated(voice: Voice, column: ColumnSpec, op: str, said: str) -> str:
     words = {"=": "{1} {0}", ">": "after {0}", "<": "before {0}", "between": "between {0}"}
     words |= {">=": "{1} {0} or later", "<=": "{1} {0} or earlier", "!=": "not {1} {0}"}
     found = _DATED.fullmatch(column.verb)
-    if found:
+    if found and voice.brief():
         return f"{found[1]} {words[op].format(said, found[2])}"
     phrase = article(voice, column)
     words |= {"=": "{0}", ">=": "of {0} or later", "<=": "of {0} or earlier", "!=": "other than {0}"}
@@ -224,13 +224,13 @@ def _dated(voice: Voice, column: ColumnSpec, op: str, said: str) -> str:
 
 
 def _number(voice: Voice, column: ColumnSpec, op: str, said: str) -> str:
-    if op in "<>" and (column.more if op == ">" else column.less):
+    if op in "<>" and (column.more if op == ">" else column.less) and voice.brief():
         return f"{column.more if op == '>' else column.less} {said}"
     words = {"=": "{}", ">": "more than {}", "<": "less than {}", ">=": "at least {}", "<=": "at most {}"}
     words |= {"between": "between {}", "!=": "other than {}"}
     amount = words[op].format(said)
     phrase = voice.phrase(column)
-    if column.verb and op != "!=":
+    if column.verb and op != "!=" and voice.brief():
         return column.verb.format(amount)
     if is_plural(phrase):
         return f"with {'exactly ' if op == '=' else ''}{amount} {phrase}"
@@ -271,7 +271,7 @@ def countable(voice: Voice, column: ColumnSpec) -> str:
 def has_most(voice: Voice, column: ColumnSpec, highest: bool) -> str:
     """What sets the first in an order apart: "is the oldest", "has the most seats"."""
     word = column.most if highest else column.least
-    return f"is the {word}" if word else f"has the {_extreme(voice, column, highest)}"
+    return f"is the {word}" if word and voice.brief() else f"has the {_extreme(voice, column, highest)}"
 
 
 def most_of(
@@ -280,7 +280,7 @@ def most_of(
     """The first in an order as a noun: "the oldest ferry", "the 3 ferries with the highest price"."""
     word = column.most if highest else column.least
     number = f"{count} " if count else ""
-    if word:
+    if word and voice.brief():
         return f"the {number}{word} {noun} {attribute}".strip()
     joint = " and" if attribute.startswith("with ") else ""
     return f"the {number}{noun} {attribute}{joint} with the {_extreme(voice, column, highest)}".replace(

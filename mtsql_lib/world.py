@@ -17,8 +17,8 @@ from mtsql_lib.world_columns import Draft, Sheet, free_column, label_column
 
 _INVENTED_NOUN, _COMPOUND_NOUN = 0.1, 0.13
 # about as large as databases that people make: on average five tables with five columns each
-_SIZES, _SIZE_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (7, 14, 20, 21, 18, 12, 8)
-_COLUMNS, _COLUMN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (4, 10, 18, 22, 20, 15, 11)
+_SIZES, _SIZE_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (9, 17, 22, 22, 17, 8, 5)
+_COLUMNS, _COLUMN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (5, 12, 20, 22, 19, 13, 9)
 
 
 def random_spec(rng: random.Random, strange: float = 1.0) -> DatabaseSpec:

@@ -19,7 +19,7 @@ _INVENTED_SHARE = 0.23
 _ANY_CLASS_SHARE = 0.12  # a concept that does not suit the class: nothing may be guessed from the noun
 _SHARED_SHARE = 0.2
 _MODIFIED_SHARE = 0.13
-_TERSE_SHARE, _WIDE_SHARE = 0.35, 0.15  # names that say less or more than a person does
+_TERSE_SHARE, _WIDE_SHARE = 0.15, 0.1  # names that say less or more than a person does
 _GENERAL = frozenset("year date day level rate score number name type status size time count".split())
 _KINDS, _WEIGHTS = ("category", "number", "year", "date", "flag", "label"), (40, 30, 8, 8, 7, 7)
 _VAGUE = tuple("type class category kind status line series grade mode style tier family".split())
@@ -111,7 +111,7 @@ def _column(concept: Concept, draft: Draft, sheet: Sheet) -> ColumnSpec:
 def _wording(concept: Concept, draft: Draft, noun: Noun) -> tuple[str, str, tuple[str, ...]]:
     """The words of the identifier, what a person says, and further ways to say it."""
     rng, names = draft.rng, concept.names
-    written = names[0] if rng.random() < 0.6 else rng.choice(names[:3])
+    written = names[0] if rng.random() < 0.7 else rng.choice(names[:3])
     if concept.kind == "flag":
         # "paid" is no noun, so a person asks for the "paid status".
         written = f"is {names[0]}" if rng.random() < 0.5 else written
@@ -120,7 +120,7 @@ def _wording(concept: Concept, draft: Draft, noun: Noun) -> tuple[str, str, tupl
         modifier = invent(rng) if rng.random() < 0.3 else rng.choice(draft.words.lists["modifier"])
         written = f"{modifier} {written}"
         return written, written, ()
-    phrase = written if rng.random() < 0.65 else rng.choice(names)
+    phrase = written if rng.random() < 0.8 else rng.choice(names)
     if rng.random() < _TERSE_SHARE:
         written = _terse(written, concept, rng)
     elif rng.random() < _WIDE_SHARE and " " not in written:

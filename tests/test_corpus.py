@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mtsql_lib.corpus import MINIMUM, build, check, normal, tables_entry, write_database
-from mtsql_lib.corpus_card import CAUSES, HARDNESS, corpus_counts
+from mtsql_lib.corpus_card import CAUSES, HARDNESS, columns_named, corpus_counts
 from mtsql_lib.dialogues import read_dialogues
 from mtsql_lib.errors import KitError
 from mtsql_lib.exact_match import evaluator_schema
@@ -163,7 +163,8 @@ def test_hardness_relations_and_causes_are_all_there(counts):
             assert found.relations[relation] / later > 0.04, (name, relation)
         assert found.causes["vacuous"] / found.questions < 0.03
         shares = {cause: found.causes[cause] / found.questions for cause in CAUSES if cause != "vacuous"}
-        assert min(shares.values()) > 0.03 and shares["value_mismatch"] > 0.2, (name, shares)
+        assert min(shares.values()) > 0.03 and shares["value_mismatch"] > 0.12, (name, shares)
+        assert 0.5 < found.named / found.questions < 0.7, name  # as in SParC: 0.62 and 0.66
         assert set(found.lengths) <= {2, 3, 4, 5, 6} and 3 < found.questions / found.dialogues < 3.7
         assert found.words / found.questions <= 14
 
@@ -185,3 +186,17 @@ def test_the_card_says_what_is_there(counts):
 
 def test_normal_forgets_case_and_punctuation():
     assert normal("What about  Oslo?") == normal("what about oslo") != normal("what about bergen")
+
+
+@pytest.mark.parametrize(
+    ("sql", "heard", "named"),
+    [
+        ("SELECT name FROM route WHERE distance > 5", "which routes have a distance over 5?", True),
+        ("SELECT Name FROM Route WHERE SeaMiles > 5", "which routes are longer than 5?", False),
+        ("SELECT price FROM ticket", "what are they priced at?", True),
+        ("SELECT ticket_id, price FROM ticket", "the tickets and what they cost", False),
+        ("SELECT count(*) FROM ticket", "how many?", True),
+    ],
+)
+def test_a_column_is_named_when_its_words_were_said(sql, heard, named):
+    assert columns_named(sql, heard) == named

@@ -76,9 +76,9 @@ def test_a_database_holds_what_makes_questions_hard(spec: DatabaseSpec) -> None:
     assert shared or len(suffixes) > len(set(suffixes)), "no two columns have a name that could be confused"
 
 
-def test_about_half_of_the_columns_store_what_nobody_types() -> None:
+def test_about_a_quarter_of_the_columns_store_what_nobody_types() -> None:
     columns = [column for spec in SOURCES for column in pools(spec)]
-    assert 0.4 <= sum(mismatch(column) for column in columns) / len(columns) <= 0.6
+    assert 0.2 <= sum(mismatch(column) for column in columns) / len(columns) <= 0.35
 
 
 def test_half_of_the_databases_have_a_bridge_table() -> None:
