@@ -25,7 +25,7 @@ CAUSES = {
     "vacuous": "the gold result is empty (or a count of zero)",
 }
 _STEM = 5  # letters that make two words the same: "priced" and "prices"
-_NAMELESS = frozenset(
+_NAMELESS = frozenset("id no key code name title".split())  # of keys and labels: asked for by the noun
     "id no key code name title".split()
 )  # keys and labels are asked for by the table's noun
 
