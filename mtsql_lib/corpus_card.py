@@ -26,8 +26,6 @@ CAUSES = {
 }
 _STEM = 5  # letters that make two words the same: "priced" and "prices"
 _NAMELESS = frozenset("id no key code name title".split())  # of keys and labels: asked for by the noun
-    "id no key code name title".split()
-)  # keys and labels are asked for by the table's noun
 
 
 @dataclass
