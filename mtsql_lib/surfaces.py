@@ -1,7 +1,7 @@
 """What the database stores against what a person types: same, other case, separator, words, or abbreviated.
 
-Half of the pools are stored as spoken; of the others 55 % differ in letter case, and 15 % each in the
-separator (`full_time`), in a word more or less (`Delhi City`), and by abbreviation (`CANC`). A person who
+Two thirds of the pools are stored as spoken; of the others half differ in letter case, the rest in the
+separator (`full_time`), in a word more or less (`Delhi City`), or by abbreviation (`CANC`). A person who
 sees the stored values of a pool can always tell which one is meant.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mtsql_lib.spec import Value
 
 MODES = ("same", "case", "separator", "words", "short")
-_SHARES = (50, 27, 11.5, 7, 4.5)  # separators need two words, so more are drawn than come out
+_SHARES = (66, 16, 9, 5.5, 3.5)  # separators need two words, so more are drawn than come out
 
 _CODE = re.compile(r"[a-z]{1,3}[- ]?[0-9]+")
 

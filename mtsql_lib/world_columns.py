@@ -20,6 +20,7 @@ _ANY_CLASS_SHARE = 0.12  # a concept that does not suit the class: nothing may b
 _SHARED_SHARE = 0.2
 _MODIFIED_SHARE = 0.13
 _TERSE_SHARE, _WIDE_SHARE = 0.15, 0.1  # names that say less or more than a person does
+_WIDE_LABEL_SHARE = 0.3  # "pet_name"
 _GENERAL = frozenset("year date day level rate score number name type status size time count".split())
 _KINDS, _WEIGHTS = ("category", "number", "year", "date", "flag", "label"), (40, 30, 8, 8, 7, 7)
 _VAGUE = tuple("type class category kind status line series grade mode style tier family".split())
@@ -121,9 +122,10 @@ def _wording(concept: Concept, draft: Draft, noun: Noun) -> tuple[str, str, tupl
         written = f"{modifier} {written}"
         return written, written, ()
     phrase = written if rng.random() < 0.8 else rng.choice(names)
-    if rng.random() < _TERSE_SHARE:
+    wide = _WIDE_LABEL_SHARE if concept.kind == "label" else _WIDE_SHARE
+    if concept.kind != "label" and rng.random() < _TERSE_SHARE:
         written = _terse(written, concept, rng)
-    elif rng.random() < _WIDE_SHARE and " " not in written:
+    elif rng.random() < wide and " " not in written:
         written = f"{noun.one.split()[-1]} {written}"
     return written, phrase, tuple(name for name in names if name != phrase)[:3]
 
