@@ -47,7 +47,7 @@ class Habits:
 
 
 SKILLED = Habits()
-WEAK = Habits(repair=0.6, silent=(0.0, 0.25, 0.3, 0.3, 0.3, 0.35, 0.35))
+WEAK = Habits(repair=0.7, silent=(0.0, 0.15, 0.2, 0.2, 0.2, 0.25, 0.25))
 
 
 @dataclass(frozen=True)
