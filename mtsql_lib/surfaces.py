@@ -1,6 +1,6 @@
 """What the database stores against what a person types: same, other case, separator, words, or abbreviated.
 
-Two thirds of the pools are stored as spoken; of the others half differ in letter case, the rest in the
+Three quarters of the pools are stored as spoken; of the others half differ in letter case, the rest in the
 separator (`full_time`), in a word more or less (`Delhi City`), or by abbreviation (`CANC`). A person who
 sees the stored values of a pool can always tell which one is meant.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mtsql_lib.spec import Value
 
 MODES = ("same", "case", "separator", "words", "short")
-_SHARES = (66, 16, 9, 5.5, 3.5)  # separators need two words, so more are drawn than come out
+_SHARES = (74, 13.5, 7, 4, 1.5)  # separators need two words, so more are drawn than come out
 
 _CODE = re.compile(r"[a-z]{1,3}[- ]?[0-9]+")
 
@@ -52,7 +52,7 @@ def _titled(text: str) -> str:
 
 
 def _same(texts: list[str], extras: list[str], rng: random.Random) -> Pair:
-    change = rng.choices((str.lower, _titled, str.upper), (60, 33, 7))[0]
+    change = rng.choices((str.lower, _titled, str.upper), (66, 28, 6))[0]
     both = [change(text) for text in texts]
     return both, both
 
