@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mtsql_lib.dialogues import Question
 from mtsql_lib.executor import Executor, Outcome
+from mtsql_lib.hints import hint
 from mtsql_lib.memory import DialogueMemory
 from mtsql_lib.protocol import END_OF_TURN, TOOLS, ToolCall, parse_message, plain
 from mtsql_lib.schema import Schema, fold_names
@@ -137,10 +138,10 @@ class Environment:
         templates: str = "compact",
         clauses: Callable[[str], str] = lambda sql: "",
     ):
-        self.question, self.executor, self.memory = question, executor, memory
+        self.question, self.executor, self.memory, self.schema = question, executor, memory, schema
         self.mode, self.tools, self.templates, self.clauses = mode, tools, templates, clauses
         self.message_limit = message_limit if mode == "agent" else 1
-        self.prompt = self._prompt(schema)
+        self.prompt = self._prompt()
         self.messages = 0
         self.log: list[ToolResult] = []
         self.verdicts: list[tuple[int, str, str]] = []
@@ -187,8 +188,8 @@ class Environment:
             return self._fill("fault", fault=call.fault)
         outcome = self.executor.execute(self.question.database_id, call.code)
         self.log.append(ToolResult(number, call.tool, call.code, outcome))
-        question, result = plain(self.question.utterance), self._show(outcome)
-        fields = {"question": question, "sql": plain(call.code), "result": result}
+        result = self._show(outcome) + self._hint(outcome, call.code)
+        fields = {"question": plain(self.question.utterance), "sql": plain(call.code), "result": result}
         if call.tool == "exec_sql":
             return self._fill("exec_sql", next_step=self._next_step(), **fields)
         line = _template(self.templates, "memory_line")
@@ -206,7 +207,13 @@ class Environment:
             return "no result"
         return plain(show(outcome, RESULT_CHARACTERS[self.templates]))
 
-    def _prompt(self, schema: Schema) -> str:
+    def _hint(self, outcome: Outcome, sql: str) -> str:
+        if self.templates != "compact" or outcome.kind != "error":
+            return ""
+        told = hint(outcome.message, sql, self.schema)
+        return f"; {plain(told)}" if told else ""
+
+    def _prompt(self) -> str:
         history = "".join(
             self._fill("history", number=n + 1, question=plain(turn.utterance))
             for n, turn in enumerate(self.question.history)
@@ -214,7 +221,7 @@ class Environment:
         return self._fill(
             self.mode,
             message_limit=self.message_limit,
-            schema=plain(schema.linear(self.templates)),
+            schema=plain(self.schema.linear(self.templates)),
             history=history,
             question=plain(self.question.utterance),
         )

@@ -161,7 +161,7 @@ def _give_up(sql: str, rng: random.Random) -> Iterator[tuple[str, float]]:
     way = rng.random()
     if way < 0.4:
         yield "<exec_verify>no_pass</exec_verify>\n", 1.0
-    elif way < 0.8:
+    elif way < 0.9:
         yield compose(verdict=("exec", "pass"), answer=sql), 0.5
     else:
         for _ in range(2):

@@ -64,7 +64,10 @@ def test_the_prompt_holds_earlier_questions_but_no_sql(make):
     [
         (ASK, "2 rows: Nordlys | Ternen"),
         (compose(call=("exec_sql", "SELECT 1 FROM ferry WHERE flag = 'nor'")), "0 rows"),
-        (compose(call=("exec_sql", "SELECT nam FROM ferry")), "error: no such column: nam"),
+        (
+            compose(call=("exec_sql", "SELECT nam FROM ferry")),
+            "error: no such column: nam; ferry: ferry_id, name, flag, built, home_port_id",
+        ),
         (compose(call=("exec_sql", "SELECT DISTINCT flag FROM ferry")), "2 rows: NOR | SWE"),
         (compose(call=("memory_retrieve", GOLD)), "SELECT count(*) FROM ferry WHERE flag = 'NOR'"),
         (
@@ -89,6 +92,8 @@ def test_full_observations_recap_and_instruct(make):
     assert (
         f"Question 1: {TURNS[0].utterance}\nSQL: {TURNS[0].sql}\nClauses: CLAUSES\nResult: 1 row: 2\n" in text
     )
+    unknown = environment.step(compose(call=("exec_sql", "SELECT nam FROM ferry"))).text
+    assert "no such column: nam\n" in unknown  # a hint is for the compact templates alone
     assert "Write the call again" in environment.step(compose_call("run", "")).text
 
 
