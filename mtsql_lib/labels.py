@@ -69,7 +69,7 @@ def _listed(name: str) -> Maker:
 
 def _person(rng: random.Random) -> Callable[[], str]:
     lists = vocabulary().lists
-    first, last, strange = lists["first"], lists["last"], rng.random() < 0.2
+    first, last, strange = lists["first"], lists["last"], rng.random() < 0.5
     if not strange:
         return lambda: f"{rng.choice(first)} {rng.choice(last)}"
     return lambda: f"{rng.choice(first)} {invent(rng)}"
@@ -78,9 +78,10 @@ def _person(rng: random.Random) -> Callable[[], str]:
 def _title(rng: random.Random) -> Callable[[], str]:
     lists = vocabulary().lists
     adjectives, nouns = lists["adjective"], lists["noun"]
+    strange = rng.random() < 0.3
 
     def make() -> str:
-        left, right = rng.choice(adjectives), rng.choice(nouns)
+        left, right = rng.choice(adjectives), invent(rng) if strange else rng.choice(nouns)
         shape = rng.random()
         if shape < 0.55:
             return f"{left} {right}"
@@ -102,14 +103,14 @@ def _town(rng: random.Random) -> Callable[[], str]:
     lists = vocabulary().lists
     starts, ends = lists["town"], lists["townend"]
     cities = next(c.values for c in vocabulary().suits["category", ""] if c.names[0] == "city")
-    real = rng.random() < 0.4
-    return lambda: rng.choice(cities) if real else rng.choice(starts) + rng.choice(ends)
+    ways = (lambda: rng.choice(cities), lambda: rng.choice(starts) + rng.choice(ends), lambda: invent(rng))
+    return rng.choices(ways, (3, 4, 3))[0]
 
 
 def _product(rng: random.Random) -> Callable[[], str]:
     lists = vocabulary().lists
     firsts = lists["prefix"] if rng.random() < 0.5 else lists["adjective"]
-    strange = rng.random() < 0.15
+    strange = rng.random() < 0.35
     return lambda: f"{invent(rng) if strange else rng.choice(firsts)} {rng.choice(lists['product'])}"
 
 

@@ -16,6 +16,7 @@ from mtsql_lib.surfaces import random_mode, surfaced
 from mtsql_lib.words import Concept, Noun, Vocabulary, invent
 
 _INVENTED_SHARE = 0.23
+_INVENTED_VALUE_SHARE = 0.15  # values are copied, and most real ones are in no list
 _ANY_CLASS_SHARE = 0.12  # a concept that does not suit the class: nothing may be guessed from the noun
 _SHARED_SHARE = 0.2
 _MODIFIED_SHARE = 0.13
@@ -184,7 +185,7 @@ def _category_values(concept: Concept, rng: random.Random) -> tuple[Value, ...]:
         long = [text for text in values if " " in text]
         values = tuple(long) if len(long) >= 3 else values
     texts = rng.sample(values, min(len(values), rng.randint(3, 8)))
-    texts = [invent(rng) if rng.random() < 0.04 else text for text in texts]
+    texts = [invent(rng) if rng.random() < _INVENTED_VALUE_SHARE else text for text in texts]
     return surfaced(texts, _possible(mode, texts), concept.extras, rng)
 
 
