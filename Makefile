@@ -41,7 +41,7 @@ base: $(STAMP) ## pre-train the tiny base model from scratch
 	$(PY) -m mtsql_lib base
 
 evaluate: $(STAMP) ## evaluate MODEL=<path|gold> on DATA=<SParC or CoSQL folder> DATABASES=<folder>
-	$(PY) -m mtsql_lib evaluate $(RUN) $(if $(DATA),--data "$(DATA)") \
+	$(PY) -m mtsql_lib evaluate --profile $(PROFILE) $(if $(DATA),--data "$(DATA)") \
 		$(if $(DATABASES),--databases "$(DATABASES)") $(if $(MODEL),--model "$(MODEL)")
 
 report: $(STAMP) ## write the report of a run: HTML, Markdown and report.json

@@ -74,7 +74,7 @@ A Qwen3-architecture language model of {size:.0f} MB (float16), trained from scr
 base`) as the laboratory animal of the `laptop` profile: its absolute scores mean nothing, the differences
 between its training stages are experiments.
 
-- **What it saw**: {tokens:.1f} M token places in {steps} steps, each step on fresh procedurally generated
+- **What it saw**: {tokens:.1f} M token positions in {steps} steps, each step on fresh procedurally generated
   databases and dialogues (`mtsql_lib/world.py`, `moves.py` with the training surface forms), answered
   directly and acted out by a scripted agent (`transcripts.py`). Never the bundled databases or their
   dialogues.

@@ -163,7 +163,7 @@ def _line(finding: Finding) -> str:
 _PAGE = """# The claim ledger
 
 Written by `make claims` (profile `{profile}`, training seeds {seeds}). What each test is was fixed in
-`mtsql_lib/takeaways.py` beforehand. Points of per cent (T7: a correlation) with 95 % intervals from a
+`mtsql_lib/takeaways.py` beforehand. Percentage points (T7: a correlation) with 95 % intervals from a
 bootstrap over dialogues and seeds, on both development sets unless the statistic says otherwise. With few
 seeds the part of the interval that comes from training is too narrow. Paper: Qwen3-1.7B, CoSQL / SParC; its
 levels do not compare with a tiny model's.

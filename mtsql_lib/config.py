@@ -49,7 +49,6 @@ class Rollout:
     templates: str = key("set of prompt templates", choices=("compact", "full"))
     max_tokens: int = key("sampled tokens in one message", 8, 32768)
     max_episode_tokens: int = key("tokens of an episode after its prompt", 64, 131072)
-    history: str = key("earlier turns in training prompts and memory", choices=("gold", "predicted"))
     batch_rows: int = key("episodes that are generated side by side", 1, 65536)
 
 
@@ -59,7 +58,7 @@ class Sampling:
     samples: int = key("episodes for each question and round (paper: 20)", 1, 1000)
     temperature: float = key("sampling temperature (paper: 0.7)", 0.0, 5.0)
     questions: int = key("questions drawn for a round out of those still unsolved; 0 takes all", 0)
-    keep_easy: int = key("shortest trajectories kept of an easy or always solved question (paper: 2)", 1, 100)
+    keep_easy: int = key("short trajectories kept of an easy or always solved question (paper: 2)", 1, 100)
     keep_hard: int = key("long trajectories kept of any other, one a cluster (paper: 3)", 1, 100)
     by_difficulty: bool = key("select so; else keep the first keep_hard of every question (paper: yes)")
 
@@ -103,7 +102,6 @@ class RL:
 @dataclass(frozen=True)
 class Evaluation:
     questions: int = key("development questions of each corpus, whole dialogues; 0 takes all", 0)
-    batch_rows: int = key("episodes side by side in `make evaluate`", 1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,7 +227,9 @@ def _check_whole(profile: Profile) -> None:
     """What no key can say alone."""
     given, bins = len(profile.rl.steps_per_bin), profile.curriculum.bins
     if given != bins:
-        raise KitError(f"rl.steps_per_bin has {given} entries, curriculum.bins is {bins}: give one a bin")
+        raise KitError(
+            f"rl.steps_per_bin has {given} numbers, curriculum.bins is {bins}: give each bin its number of updates"
+        )
     if profile.rollout.max_tokens > profile.rollout.max_episode_tokens:
         raise KitError("rollout.max_tokens exceeds rollout.max_episode_tokens: a message is part of it")
 
@@ -257,3 +257,16 @@ def _lookup(profile: Profile, dotted: str) -> Any:
 
 def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def where_data(profile: Profile) -> str:
+    """What to do where the corpora or databases of a profile are missing."""
+    if profile.model.dtype == "float32":
+        return "make data builds the bundled corpora"
+    return f"put SParC, CoSQL and Spider's databases below {profile.data.corpora}"
+
+
+def where_model(folder: str | Path) -> str:
+    """What to do where a model folder is missing."""
+    name = Path(folder).name
+    return f"download Qwen/{name} into it" if name.startswith("Qwen") else "make base trains the tiny one"

@@ -114,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sources", type=Path, default=Path("data/sources"), help="folder of database sources"
     )
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the corpora")
-    parser.add_argument("--seed", type=int, default=SEED, help="seed of the dialogues (build)")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of rows and dialogues (build)")
 
 
 def main(args: argparse.Namespace) -> int:

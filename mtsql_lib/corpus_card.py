@@ -167,13 +167,14 @@ goal-driven, in the style of SParC; `talk` is a person talking, in the style of 
   dialogues drawn by `mtsql_lib/corpus.py` with seed {seed}. No text, schema or value of Spider, SParC or
   CoSQL is in them.
 - **Licence**: Apache-2.0, as the kit.
-- **Splits**: development databases are not training databases. One in four surface forms of a development
-  question are forms that training never shows. No two dialogues are alike, letter case and punctuation
-  aside.
-- **Likeness**: "columns all said" below counts questions whose query uses no column, keys and labels aside,
-  that nobody has named so far in the dialogue. SParC, counted the same way: 61.7% of the training and 66.3%
-  of the development questions. Values said otherwise than they are stored are on purpose more frequent here
-  (SParC: 5-7% of the questions), as looking them up is what an agent learns.
+- **Splits**: development databases are not training databases. In development questions one choice of
+  wording in four is drawn from forms that training never shows. No two dialogues are alike, letter case and
+  punctuation aside.
+- **Likeness**: "questions whose columns are all said" below counts those all of whose columns, keys and
+  labels aside and compared by word stem, have been named in the dialogue so far. SParC, counted the same
+  way: 61.7% of the training and 66.3% of the development questions. Values said otherwise than they are
+  stored are on purpose more frequent here (SParC: 5-7% of the questions), as looking them up is what an
+  agent learns.
 - **Rebuild**: `python -m mtsql_lib data build`; every build gives the same bytes. `data check` proves a copy.
 """
 

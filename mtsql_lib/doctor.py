@@ -2,7 +2,7 @@
 
 It looks at the installation, SQLite, the data, the templates, the tokenizer, the model, disk and memory, and
 estimates what the GPU profiles would take. It changes nothing and mends nothing. Torch is imported only where
-a small model is there to be loaded or a GPU profile asks for cards.
+a small model is there to be loaded or a GPU profile asks for a card.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from functools import partial
 from importlib import metadata, util
 from pathlib import Path
 
-from mtsql_lib.config import Profile, profile_names
+from mtsql_lib.config import Profile, profile_names, where_data, where_model
 from mtsql_lib.errors import KitError
-from mtsql_lib.estimate import ASSUMPTIONS, Cards, estimate, shape_of
+from mtsql_lib.estimate import ASSUMPTIONS, Card, estimate, shape_of
 
 ROOT = Path(__file__).parent.parent
 _SQLITE = (3, 35)  # older ones lack functions that the executor's allow-list and the corpora count on
@@ -167,7 +167,7 @@ def _databases(profile: Profile) -> Iterator[Finding]:
     folder = Path(profile.data.databases)
     names = sorted(path.name for path in folder.glob("*") if path.is_dir())
     if not names:
-        yield Finding("databases", f"none in {folder}", _where_data(profile))
+        yield Finding("databases", f"none in {folder}", where_data(profile))
         return
     broken = 0
     for name in names:
@@ -198,7 +198,7 @@ def _gold(profile: Profile) -> Iterator[Finding]:
     corpora = Path(profile.data.corpora)
     for name in profile.data.test:
         if not (corpora / name).is_dir():
-            yield Finding("gold", f"corpus {name} is not in {corpora}", _where_data(profile))
+            yield Finding("gold", f"corpus {name} is not in {corpora}", where_data(profile))
             continue
         tables = corpora / name / "tables.json"
         judge = Judge(Path(profile.data.databases), tables if tables.is_file() else None)
@@ -247,8 +247,7 @@ def _tokenizer(profile: Profile) -> Iterator[Finding]:
 def _no_model(folder: Path) -> Callable[[str], Finding] | None:
     if (folder / "config.json").is_file():
         return None
-    known = f"download Qwen/{folder.name} into it" if folder.name.startswith("Qwen") else "run make base"
-    return partial(Finding, found=f"there is no model in {folder}", remedy=known)
+    return partial(Finding, found=f"there is no model in {folder}", remedy=where_model(folder))
 
 
 def _model(folder: Path) -> Iterator[Finding]:
@@ -318,23 +317,23 @@ def _gpu(profile: Profile) -> Iterator[Finding]:
     large = [p for p in map(Profile.load, profile_names()) if p.model.dtype == "bfloat16"]
     for other in large:
         asked = other.name == profile.name
-        cards = _cards() if asked else Cards()
-        if cards is None:
+        card = _card() if asked else Card()
+        if card is None:
             yield Finding("gpu", "no GPU here", f"{other.name} needs one; PROFILE=laptop runs on the CPU")
-            cards = Cards()
+            card = Card()
         shape = shape_of(other.model.path)
         if shape is None:
             yield Finding("gpu", f"{other.name}: unknown model", f"put a model into {other.model.path}")
             continue
-        found = estimate(other, shape, cards)
-        remedy = "" if found.fits or not asked else "set model.lora_rank, or use more or larger cards"
+        found = estimate(other, shape, card)
+        remedy = "" if found.fits or not asked else "set model.lora_rank, or use a larger card"
         yield Finding("gpu", f"{other.name}: {found}", remedy)
-    if large:
+    if profile in large:
         yield Finding("gpu", "the estimates assume\n" + ASSUMPTIONS)
 
 
-def _cards() -> Cards | None:
+def _card() -> Card | None:
     import torch
 
-    count = torch.cuda.device_count()
-    return Cards(count, torch.cuda.get_device_properties(0).total_memory) if count else None
+    there = torch.cuda.is_available()
+    return Card(torch.cuda.get_device_properties(0).total_memory) if there else None

@@ -120,9 +120,10 @@ class Episode:
 class Environment:
     """One question as an episode. `mode` is agent (tools) or direct (one message, the answer).
 
-    A shown outcome is cut to `RESULT_CHARACTERS`; `clauses` parses earlier SQL for the full memory template.
-    Of a message's calls the first `CALLS_A_MESSAGE` are run, in order. Not thread-safe, but environments may
-    run in different threads and share the executor. It scores nothing and enforces no order of actions.
+    A shown outcome is cut to `RESULT_CHARACTERS`, and in `compact` an unknown name is followed by a hint;
+    `clauses` parses earlier SQL for the full memory template. Of a message's calls the first
+    `CALLS_A_MESSAGE` are run, in order. Not thread-safe, but environments may run in different threads and
+    share the executor. It scores nothing and enforces no order of actions.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 The idea: count tokens from the profile and the paper's figures, divide by what a card can do. Generation is
 bound by memory bandwidth (weights and KV cache are read once a step), training by arithmetic (8 operations a
 weight and token: forward, backward, and the forward again that checkpointing costs). Expect the truth within
-a factor of two. Left out: loading, SQL (which hides behind generation), cards that wait for each other, and
-a vLLM server's overhead.
+a factor of two. Left out: loading, SQL (which hides behind generation), and more cards than one, as the kit
+uses one.
 """
 
 from __future__ import annotations
@@ -53,10 +53,9 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Cards:
-    """The machine: one node of equal cards; the default is what the paper used, 8 A100."""
+class Card:
+    """The machine: one card; the default is an A100, of which the paper used a node of eight."""
 
-    count: int = 8
     memory: float = 80e9
     arithmetic: float = 312e12  # operations a second in bfloat16
     bandwidth: float = 2.0e12  # bytes a second
@@ -67,36 +66,36 @@ class Cards:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Gigabytes a card in training and in generation, and hours by stage."""
+    """Gigabytes in training and in generation, and hours by stage."""
 
     parameters: float
     training_gb: float
     generation_gb: float
     rows: int
     hours: dict[str, float]
-    cards: Cards
+    card: Card
 
     @property
     def fits(self) -> bool:
-        """The larger of the two fits a card."""
-        return max(self.training_gb, self.generation_gb) * 1e9 <= self.cards.memory
+        """The larger of the two fits the card."""
+        return max(self.training_gb, self.generation_gb) * 1e9 <= self.card.memory
 
     def __str__(self) -> str:
         stages = ", ".join(f"{name} {hours:.0f} h" for name, hours in self.hours.items())
-        total, memory = sum(self.hours.values()), self.cards.memory / 1e9
+        total, memory = sum(self.hours.values()), self.card.memory / 1e9
         return (
-            f"{self.parameters / 1e9:.2f} B weights; a card needs {self.training_gb:.0f} GB in training and "
+            f"{self.parameters / 1e9:.2f} B weights; {self.training_gb:.0f} GB in training and "
             f"{self.generation_gb:.0f} GB to generate {self.rows} rows; {stages}; together {total:.0f} h on "
-            f"{self.cards.count} cards of {memory:.0f} GB"
+            f"one card of {memory:.0f} GB"
         )
 
 
 ASSUMPTIONS = f"""\
-  training: 16 bytes a weight (bfloat16 weights and gradients, float32 copy and Adam; 2 more for the
-  reference model where beta > 0) shared among the cards, plus one longest episode on each card: a saved
-  hidden state a layer and logits twice in float32. Time: 8 operations a weight and token, at 35 % of
+  training: 16 bytes a weight (weights, gradients and Adam's two moments in float32; 4 more for the
+  reference model where beta > 0), plus one longest episode: a saved hidden state a layer and logits twice
+  in float32. Time: 8 operations a weight and token, at 35 % of
   312e12 a second.
-  generation: all weights on every card, the rest of 85 % of its memory for the KV cache of whole
+  generation: the weights in bfloat16, the rest of 85 % of the memory for the KV cache of whole
   episodes. Time: one step reads the weights and half of each row's cache, at 50 % of 2.0e12 bytes a
   second.
   tokens: prompt {PROMPT_TOKENS}, response {RESPONSE_TOKENS}; unsolved before each round {POOL};
@@ -122,39 +121,39 @@ def shape_of(model: str | Path) -> Shape | None:
         return Shape(*known) if known else None
 
 
-def estimate(profile: Profile, shape: Shape, cards: Cards | None = None) -> Estimate:
+def estimate(profile: Profile, shape: Shape, card: Card | None = None) -> Estimate:
     """Memory and hours of all stages of a profile."""
-    cards = cards or Cards()
-    training_gb, generation_gb, rows = _memory(profile, shape, cards)
+    card = card or Card()
+    training_gb, generation_gb, rows = _memory(profile, shape, card)
     return Estimate(
-        shape.parameters, training_gb, generation_gb, rows, _hours(profile, shape, cards, rows), cards
+        shape.parameters, training_gb, generation_gb, rows, _hours(profile, shape, card, rows), card
     )
 
 
-def _memory(profile: Profile, shape: Shape, cards: Cards) -> tuple[float, float, int]:
+def _memory(profile: Profile, shape: Shape, card: Card) -> tuple[float, float, int]:
     longest = LONGEST_PROMPT + profile.rollout.max_episode_tokens
-    trained = shape.parameters * (16 + 2 * (profile.rl.beta > 0))
+    trained = shape.parameters * (16 + 4 * (profile.rl.beta > 0))
     if profile.model.lora_rank:
         trained = shape.parameters * 2  # the adapters and their states are under 2 %
     episode = longest * (shape.layers * shape.hidden * 2 + shape.vocabulary * 4 * 2)
     weights = shape.parameters * 2
-    room = cards.memory * cards.used_memory - weights
+    room = card.memory * card.used_memory - weights
     rows = max(1, min(profile.rollout.batch_rows, int(room / (shape.cache_bytes * longest))))
     generating = weights + rows * shape.cache_bytes * longest
-    return (trained / cards.count + episode) / 1e9, generating / 1e9, rows
+    return (trained + episode) / 1e9, generating / 1e9, rows
 
 
-def _hours(profile: Profile, shape: Shape, cards: Cards, rows: int) -> dict[str, float]:
+def _hours(profile: Profile, shape: Shape, card: Card, rows: int) -> dict[str, float]:
     turns = TURNS.get(profile.data.train, 0)
     read = shape.parameters * 2 + rows * shape.cache_bytes * (PROMPT_TOKENS + RESPONSE_TOKENS / 2)
-    speed = rows / (read / (cards.bandwidth * cards.used_bandwidth)) * cards.count  # tokens a second
+    speed = rows / (read / (card.bandwidth * card.used_bandwidth))  # tokens a second
 
     def generating(episodes: float) -> float:
         return episodes * RESPONSE_TOKENS / speed / 3600
 
     def training(episodes: float, operations: int = 8) -> float:
         tokens = episodes * (PROMPT_TOKENS + RESPONSE_TOKENS)
-        able = cards.arithmetic * cards.used_arithmetic * cards.count
+        able = card.arithmetic * card.used_arithmetic
         return operations * shape.parameters * tokens / able / 3600
 
     rounds = range(profile.sampling.rounds)

@@ -33,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--databases", type=Path, required=True, help="folder of databases, <id>/<id>.sqlite")
     add("--model", required=True, help="folder of a model, or gold: the reference SQL is played")
     add("--profile", default="laptop", help="profile that says how episodes run (default: laptop)")
-    add("--seed", type=int, default=1, help="seed of the profile; decoding is greedy and does not use it")
     add("--limit", type=int, default=0, help="about how many questions, whole dialogues; 0: all (default)")
     add("--out", type=Path, default=Path("evaluation.json"), help="where to write the figures as JSON")
 
@@ -136,12 +135,7 @@ def _strict(whole: Summary) -> dict[str, Any]:
 
 
 def _table(args: argparse.Namespace) -> Table:
-    profile = Profile.load(args.profile, seed=args.seed)
-    profile = Profile.load(
-        args.profile,
-        seed=args.seed,
-        **{"rollout.batch_rows": profile.evaluation.batch_rows, "rollout.history": "gold"},
-    )
+    profile = Profile.load(args.profile)
     names = args.data / "tables.json"
     return Table(profile, args.databases, names if names.is_file() else None)
 

@@ -17,8 +17,8 @@ _CHARACTERS = 200
 
 
 def hint(message: str, sql: str, schema: Schema) -> str:
-    """The columns of the tables that `sql` reads and the tables that have the missing column, or all tables
-    after a missing table; "" for any other message.
+    """After a missing column the columns of the named table, or of those that `sql` reads, and the tables
+    that have the column; after a missing table all tables; "" for any other message.
 
     >>> hint("no such column: pet.town", "SELECT town FROM pet", schema)
     'pet: pet_id, name, owner_id; town is in owner'

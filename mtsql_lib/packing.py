@@ -22,8 +22,8 @@ from mtsql_lib.transcripts import Habits, Scene, agent_transcript, direct_transc
 
 @dataclass
 class Tree:
-    """One dialogue as tokens: ids, loss weights, positions, and for each token its segment; `parents[s]` is
-    the segment that s hangs on (-1: none).
+    """Dialogues on one database as tokens: ids, loss weights, positions, and for each token its segment;
+    `parents[s]` is the segment that s hangs on (-1: none).
     """
 
     ids: list[int] = field(default_factory=list)

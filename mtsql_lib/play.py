@@ -42,7 +42,7 @@ class Setting:
     mode: str = "agent"
     tools: tuple[str, ...] = ()  # (): the profile's
     message_limit: int = 0  # 0: the profile's
-    history: str = ""  # "": the profile's
+    history: str = "gold"  # or "predicted": the agent's own earlier answers
     samples: int = 1
     temperature: float = 0.0
 
@@ -136,7 +136,7 @@ class Player:
         Predicted history is played turn by turn, so that each question's memory holds the agent's own
         earlier answers.
         """
-        if (setting.history or self.table.profile.rollout.history) == "predicted":
+        if setting.history == "predicted":
             return self._play_predicted(asked, setting, seed, keep, known, progress)
         return self._play_all([(q, None) for q in asked], setting, seed, keep, known, progress)
 

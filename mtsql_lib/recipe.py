@@ -40,7 +40,7 @@ class Recipe:
     early_agent_share: float = 0.1
     agent_from: int = 4200
     agent_share: float = 0.5
-    own_share: float = 0.25  # of the dialogues, once there are own failures
+    own_share: float = 0.25  # of the databases, once there are own failures
     own_at: tuple[int, ...] = (4500, 5400, 6300)  # steps at which fresh own failures are collected
     own_dialogues: int = 500
     weak_from: int = 6700  # step from which the scripted agent's habits are the weak ones

@@ -1,6 +1,6 @@
 """What `make claims` left in `recorded/`: the ledger and the curves of several seeds, for the notebooks.
 
-Reads files only; an empty folder is no fault, the functions then say how to fill it.
+Reads files only; an empty folder is no fault: the table then says how to fill it, and the figures are None.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ def ledger_table(entries: Sequence[dict[str, Any]]) -> str:
         return NOTHING
     lines = ["| | claim | found, 95 % | verdict | paper |", "|---" * 5 + "|"]
     for e in entries:
-        found = f"{e['estimate']:+.1f} [{e['low']:+.1f}, {e['high']:+.1f}]" if _tested(e) else "–"
+        places = 2 if _is_correlation(e) else 1
+        numbers = (f"{e[part]:+.{places}f}" for part in ("estimate", "low", "high") if _tested(e))
+        found = "{} [{}, {}]".format(*numbers) if _tested(e) else "–"
         lines.append(f"| {e['id']} | {e['claim']} | {found} | {e['verdict']} | {e['paper']} |")
     return "\n".join(lines)
 
 
 def ledger_figure(entries: Sequence[dict[str, Any]]) -> Figure | None:
-    """The intervals of the claims that are differences in points of per cent; None without any."""
-    drawn = [e for e in entries if _tested(e) and max(map(abs, (e["low"], e["high"]))) > 1]
+    """The intervals of the claims that are differences in percentage points; None without any."""
+    drawn = [e for e in entries if _tested(e) and not _is_correlation(e)]
     if not drawn:
         return None
-    counts = {verdict: sum(e["verdict"] == verdict for e in entries) for verdict in _COLOURS}
+    counts = {verdict: sum(e["verdict"] == verdict for e in drawn) for verdict in _COLOURS}
     with styled(height=0.9 + 0.3 * len(drawn)) as (figure, axes):
         for place, e in enumerate(drawn):
             colour = _COLOURS.get(e["verdict"], GREY)
@@ -53,7 +55,7 @@ def ledger_figure(entries: Sequence[dict[str, Any]]) -> Figure | None:
         axes.invert_yaxis()
         axes.axvline(0, color="black", linewidth=0.8)
         axes.grid(visible=False)
-        axes.set(xlabel="points of per cent, 95 % interval over dialogues and seeds")
+        axes.set(xlabel="percentage points, 95 % interval over dialogues and seeds")
         axes.set_title(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
     told = "; ".join(f"{e['id']} {e['estimate']:+.1f} ({e['verdict']})" for e in drawn)
     figure.set_label(f"Estimates of the claims in points: {told}.")
@@ -81,6 +83,10 @@ def curves_figure(name: str, arms: Sequence[str], label: str, folder: Path = FOL
 
 def _tested(entry: dict[str, Any]) -> bool:
     return entry["estimate"] is not None
+
+
+def _is_correlation(entry: dict[str, Any]) -> bool:
+    return "correlation" in entry["statistic"]
 
 
 def _mean(curves: Sequence[Sequence[Sequence[float]]]) -> list[tuple[float, float]]:

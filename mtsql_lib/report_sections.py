@@ -50,7 +50,6 @@ def _what(results: Results, databases: Mapping[str, Any]) -> Section:
         "seed": profile.seed,
         "train": profile.data.train,
         "test": ", ".join(f"`{c}` ({results.domain(c)})" for c in results.corpora),
-        "history": profile.rollout.history,
         "messages": profile.rollout.message_limit,
         **databases,
         "hash": databases["sha256"][:16],
@@ -61,7 +60,7 @@ def _what(results: Results, databases: Mapping[str, Any]) -> Section:
 
 _WHAT = (
     """Profile `{profile}`, seed {seed}, trained on `{train}`; development sets: {test}. Greedy decoding,
-    {history} history, at most {messages} messages, unless a row says otherwise.""",
+    gold history, at most {messages} messages, unless a row says otherwise.""",
     """EX is {metric} on `{folder}` (databases used: {databases}, sha256 {hash}), EM exact set match, both
     by the official evaluator's rules; strict verdicts stand beside them below. Answers are read as in the
     paper: only an `<answer_sql>` is an answer, an episode without one is wrong. QM is question match, IM

@@ -23,7 +23,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from mtsql_lib.config import Profile
+from mtsql_lib.config import Profile, where_data, where_model
 from mtsql_lib.errors import KitError
 from mtsql_lib.store import (
     atomic_write,
@@ -175,11 +175,11 @@ def _inputs(profile: Profile, root: Path) -> dict[str, str]:
     """Hashes of the data and the base model that a profile names."""
     corpora = sorted({profile.data.train, *profile.data.test})
     folders = [f"{profile.data.corpora}/{corpus}" for corpus in corpora]
-    for folder, target in [*((f, "data") for f in folders), (profile.data.databases, "data")]:
+    for folder in (*folders, profile.data.databases):
         if not (root / folder).is_dir():
-            raise KitError(f"the folder {folder} is missing: make {target} builds the bundled one")
+            raise KitError(f"the folder {folder} is missing: {where_data(profile)}")
     if not (root / profile.model.path).is_dir():
-        raise KitError(f"the base model {profile.model.path} is missing: make base builds the tiny one")
+        raise KitError(f"the base model {profile.model.path} is missing: {where_model(profile.model.path)}")
     folders += [profile.data.databases, profile.model.path]
     return {folder: sha256_folder(root / folder) for folder in folders}
 
@@ -250,7 +250,10 @@ def _failure(name: str, target: Path, fault: Any) -> str:
 
 
 def _say_nothing_to_do(run: Path) -> None:
-    print(f"nothing to do: every stage of {run} is done; make clean-runs starts anew", flush=True)
+    print(
+        f"nothing to do: every stage is done; delete {run}, or take another SEED, to start anew",
+        flush=True,
+    )
     present = kit_hash()
     if any(read_json(path).get("kit", present) != present for path in run.rglob("manifest.json")):
         print("note: the code of mtsql_lib has changed since some of these stages were run", flush=True)

@@ -1,7 +1,7 @@
 """The tiny model's spelling: text as words from a small vocabulary, each name the same tokens wherever it
 stands.
 
-A language model of four million parameters copies names from schema and question into SQL. It can do so
+A language model of five million parameters copies names from schema and question into SQL. It can do so
 only if "flag state" in a question and `flag_state`, `FlagState` or `'Flag State'` elsewhere are the same
 tokens in the same order. So text is split into lower-case words, punctuation and pairs of digits; what is
 usual between two of them (a space in text, an underscore in a name) costs nothing, and only departures cost

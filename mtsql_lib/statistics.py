@@ -46,7 +46,7 @@ def mean_interval(
 def paired_interval(
     first: Sequence[float], second: Sequence[float], clusters: Sequence[str], draws: int = 2000, seed: int = 0
 ) -> Interval:
-    """Mean of second - first in points of per cent, for the same questions in the same order."""
+    """Mean of second - first in percentage points, for the same questions in the same order."""
     if len(first) != len(second):
         raise ValueError(f"paired values of different length: {len(first)} and {len(second)}")
     return mean_interval([b - a for a, b in zip(first, second, strict=True)], clusters, draws, seed)

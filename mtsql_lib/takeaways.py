@@ -2,7 +2,7 @@
 
 Each is one number whose sign was fixed before any system was played, with a bootstrap interval over
 dialogues and training seeds: above 0 shown, below 0 contradicted, else not shown. A takeaway of several
-parts is as good as its weakest part. EX is in points of per cent on both development sets together, unless
+parts is as good as its weakest part. EX is in percentage points on both development sets together, unless
 the statistic says otherwise. There is no correction for the number of claims.
 """
 

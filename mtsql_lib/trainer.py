@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from mtsql_lib.config import where_model
 from mtsql_lib.environment import Episode
 from mtsql_lib.errors import KitError
 from mtsql_lib.ledger import IGNORED, Played, TokenLedger, batch_of, rows_of, sft_rows
@@ -191,7 +192,7 @@ def load_model(path: str | Path, dtype: str = "float32"):
     folder = Path(path)
     if not (folder / "config.json").is_file():
         raise KitError(
-            f"no model at {folder}: run `make base`, or give a folder with config.json and weights"
+            f"no model at {folder}: give a folder with config.json and weights; {where_model(folder)}"
         )
     disable_progress_bar()  # one for every checkpoint that is loaded says nothing
     try:

@@ -4,12 +4,13 @@ pre-trained.
 The script knows the gold query, so it can act out what an agent would do: propose, meet an error or an
 empty result, look at the stored values, correct, check the memory, answer. Two things are kept apart on
 purpose. The *skill* is taught well: a repair that is begun is carried out rightly. The *habit* is taught
-badly: after a failure the script often gives up, and the longer the exchange, the more often it never
-answers (`Habits`). So the base knows how to repair and seldom does, which is what self-taught SFT and RL
-are there to change. The model card says so.
+badly: in the last phase the script gives up after part of the failures, and the longer the exchange, the
+more often it never answers (`Habits`). So the base knows how to repair and does not always, which is what
+self-taught SFT and RL are there to change. The model card says so.
 
 A wrong first proposal is context, not a lesson: its message carries weight 0. It is a corrupted gold query
-or, better, one of the model's own failures.
+or, better, one of the model's own failures. The answer that repeats it is learned, as an agent answers what
+it proposed.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Line:
-    """One piece of a transcript: text and the weight of its loss (0 for environment text and for deliberate
-    mistakes).
+    """One piece of a transcript: text and the weight of its loss (0 for environment text and wrong proposals,
+    0.5 for giving up).
     """
 
     text: str

@@ -14,7 +14,7 @@ from importlib import resources
 from mtsql_lib.spec import ColumnSpec
 
 _DEV_SHARE = 0.25
-# how often people name the columns that they mean: in SParC, all of them in two of three questions
+# low, as people name the columns that they mean: in SParC, all of them in two of three questions
 _BRIEF_SHARE = 0.4
 _USUAL_SHARE = 0.75
 _LEADS = frozenset("ok so fine now sorry no wait oh oops hm and actually correction: my".split())

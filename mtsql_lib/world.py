@@ -24,7 +24,7 @@ _COLUMNS, _COLUMN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8), (5, 12, 20, 22, 19, 13, 9)
 def random_spec(rng: random.Random, strange: float = 1.0) -> DatabaseSpec:
     """A database of 2-8 tables with 2-8 columns and 6-20 rows each; it keeps the rules of `check_spec`.
 
-    Invented words are `strange` times as frequent as they are at first, which is about every fifth concept.
+    Invented words are `strange` times as frequent as they are at first, which is about every sixth column.
     """
     words = vocabulary()
     style = random_style(rng, words.lists["tablehead"], words.lists["tabletail"])

@@ -53,7 +53,7 @@ class Sheet:
 
 
 def label_column(draft: Draft, sheet: Sheet) -> ColumnSpec:
-    """The column that names a row; half of them are called `name` whatever the table."""
+    """The column that names a row; about half of them are called `name`, by itself or after the table."""
     rng = draft.rng
     concept = draft.words.suits["label", ""][0] if rng.random() < 0.5 else _concept("label", draft, sheet)
     return _column(concept, draft, sheet)

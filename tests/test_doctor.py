@@ -11,9 +11,9 @@ import pytest
 from harbour import TURNS, make_database
 
 from mtsql_lib import doctor
-from mtsql_lib.config import Profile
+from mtsql_lib.config import Profile, where_data
 from mtsql_lib.doctor import Finding, add_arguments, examine, main, weights_fault
-from mtsql_lib.estimate import KNOWN, Cards, Shape, estimate, shape_of
+from mtsql_lib.estimate import KNOWN, Card, Shape, estimate, shape_of
 from mtsql_lib.predicates import STYLES, played
 from mtsql_lib.tokens import train_spelled_tokenizer
 
@@ -88,7 +88,7 @@ def test_a_damaged_database_is_named_and_the_rest_goes_on(machine):
 def test_no_databases_and_no_corpus_say_where_they_come_from(machine):
     assert "make data" in findings("databases", **{"data.databases": "nowhere"})[0].remedy
     assert "make data" in findings("gold", **{"data.test": ["talk"]})[0].remedy
-    assert "SParC" in doctor._where_data(Profile.load("qwen3-4b"))
+    assert "SParC" in where_data(Profile.load("qwen3-4b"))
 
 
 def test_a_gold_query_that_is_not_right_is_named(machine):
@@ -127,7 +127,7 @@ def test_a_broken_template_is_a_finding(machine, monkeypatch):
 
 def test_a_missing_model_says_how_to_get_it(machine):
     for name in ("tokenizer", "model"):
-        assert findings(name, **{"model.path": "nowhere"})[0].remedy == "run make base"
+        assert findings(name, **{"model.path": "nowhere"})[0].remedy == "make base trains the tiny one"
         assert findings(name, **{"model.path": "x/Qwen3-4B"})[0].remedy == "download Qwen/Qwen3-4B into it"
 
 
@@ -199,10 +199,10 @@ def test_memory_by_hand():
     profile, shape = Profile.load("qwen3-1.7b"), Shape(*KNOWN["Qwen3-1.7B"])
     found = estimate(profile, shape)
     episode = 12_000 * (28 * 2048 * 2 + 151_936 * 4 * 2)
-    assert found.training_gb == pytest.approx((shape.parameters * 18 / 8 + episode) / 1e9)
+    assert found.training_gb == pytest.approx((shape.parameters * 20 + episode) / 1e9)
     assert found.rows == int((80e9 * 0.85 - 2 * shape.parameters) / (28 * 2 * 8 * 128 * 2 * 12_000))
     assert found.fits and "together" in str(found)
-    assert not estimate(profile, shape, Cards(1, 24e9)).fits
+    assert not estimate(profile, shape, Card(24e9)).fits
 
 
 def test_more_work_takes_more_hours():

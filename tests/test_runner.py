@@ -155,7 +155,7 @@ def test_a_second_pass_does_nothing_and_says_so(project, acted, capsys, monkeypa
     assert capsys.readouterr().out.splitlines() == [
         "01_a: done already, skipped",
         "02_b: done already, skipped",
-        f"nothing to do: every stage of {project / RUN} is done; make clean-runs starts anew",
+        f"nothing to do: every stage is done; delete {project / RUN}, or take another SEED, to start anew",
     ]
 
 
