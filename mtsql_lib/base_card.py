@@ -36,21 +36,21 @@ def card(folder: Path, target: Path, recipe: Recipe) -> str:
     )
 
 
-def abilities(model: Path, count: int = QUESTIONS) -> str:
+def abilities(model: Path) -> str:
     """A sentence on what a model answers right on some bundled training questions; takes minutes."""
     profile = Profile.load("laptop")
     table = Table(profile, DATA / "database", DATA / "steps" / "tables.json")
     asked = corpus_questions(DATA / "steps", "train")
-    asked = random.Random(0).sample(asked, count)
+    asked = random.Random(0).sample(asked, QUESTIONS)
     player = Player(table, model)
     settings = Setting(mode="direct"), Setting(), Setting(samples=SAMPLES, temperature=TEMPERATURE)
     direct, agent, sampled = (
         [row_of(scored, table.judge) for scored in player.play(asked, setting, 0)] for setting in settings
     )
     return (
-        f"on {count} bundled training questions, greedy, {_share(direct)} EX asked directly and "
-        f"{_share(agent)} as an agent, {_calls(agent)} with a look into the memory; of the episodes that met "
-        f"an error or an empty result {_recovered(agent)} end right, and of sampled ones "
+        f"on {QUESTIONS} bundled training questions, greedy, {_share(direct)} EX asked directly and "
+        f"{_share(agent)} as an agent, {_asked_memory(agent)} with a look into the memory; of the episodes "
+        f"that met an error or an empty result {_recovered(agent)} end right, and of sampled ones "
         f"(T = {TEMPERATURE}) {_recovered(sampled)}."
     )
 
@@ -59,7 +59,7 @@ def _share(rows: Sequence[Row]) -> str:
     return f"{sum(row.ex for row in rows) / len(rows):.1%}"
 
 
-def _calls(rows: Sequence[Row]) -> str:
+def _asked_memory(rows: Sequence[Row]) -> str:
     return f"{sum(row.memory_calls > 0 for row in rows) / len(rows):.0%}"
 
 

@@ -227,9 +227,7 @@ def _check_whole(profile: Profile) -> None:
     """What no key can say alone."""
     given, bins = len(profile.rl.steps_per_bin), profile.curriculum.bins
     if given != bins:
-        raise KitError(
-            f"rl.steps_per_bin has {given} numbers, curriculum.bins is {bins}: give each bin its number of updates"
-        )
+        raise KitError(f"rl.steps_per_bin has {given} numbers, curriculum.bins is {bins}: give each bin one")
     if profile.rollout.max_tokens > profile.rollout.max_episode_tokens:
         raise KitError("rollout.max_tokens exceeds rollout.max_episode_tokens: a message is part of it")
 

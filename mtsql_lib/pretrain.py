@@ -1,6 +1,6 @@
 """The tiny base model, from scratch: `make base`.
 
-Trained on line on generated databases and dialogues (`practice.py`) and on the scripted agent's transcripts
+Trained online on generated databases and dialogues (`practice.py`) and on the scripted agent's transcripts
 (`transcripts.py`), packed as trees (`packing.py`). It never sees the bundled databases or their dialogues.
 The loss is taken on the assistant's tokens with the weights of the transcript. Late in training the model's
 own failed proposals join the script's mistakes.
@@ -14,6 +14,8 @@ import argparse
 import dataclasses
 import json
 import random
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -37,6 +39,7 @@ from mtsql_lib.tokens import SpelledCodec, load_codec, train_spelled_tokenizer
 from mtsql_lib.transcripts import Habits
 
 ROOT = Path(__file__).parent.parent
+SAVE_EVERY = 100
 _SHIPPED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -108,10 +111,11 @@ def _arrays(step: int, folder: Path, *parts) -> dict[str, np.ndarray]:
 _codec = cache(load_codec)
 
 
-def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) -> None:
+def train(folder: Path, recipe: Recipe, seed: int = 0) -> None:
     """Train from scratch or from the last saved step in `folder`; writes tokenizer, model, `training.jsonl`
-    and `recipe.json`.
+    and `recipe.json`. KitError if the folder holds the training of another recipe or seed.
     """
+    _keep_recipe(folder, recipe, seed)
     codec = _tokenizer(folder, recipe, seed)
     model = build_model(recipe, codec, seed)
     optimizer = optimizers(model, recipe)
@@ -135,7 +139,7 @@ def train(folder: Path, recipe: Recipe, seed: int = 0, save_every: int = 100) ->
                     "seconds": round(time.time() - started, 1),
                 },
             )
-        if step % save_every == 0 or step == recipe.steps:
+        if step % SAVE_EVERY == 0 or step == recipe.steps:
             _save(folder, model, optimizer, step, pool)
     batches.worker.shutdown(cancel_futures=True)
 
@@ -151,6 +155,14 @@ def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
         one.step()
         one.zero_grad(set_to_none=True)
     return loss.item()
+
+
+def _keep_recipe(folder: Path, recipe: Recipe, seed: int) -> None:
+    text = json.dumps(dataclasses.asdict(recipe) | {"seed": seed}, indent=1) + "\n"
+    path = folder / "recipe.json"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise KitError(f"{folder} holds the training of another recipe or seed: remove it, or give --work")
+    atomic_write(path, text)
 
 
 def _tokenizer(folder: Path, recipe: Recipe, seed: int) -> SpelledCodec:
@@ -198,15 +210,19 @@ def _log(folder: Path, entry: dict) -> None:
 
 
 def ship(folder: Path, target: Path, recipe: Recipe) -> None:
-    """Copy the trained model to `target`, weights in float16, measure it, and write its card."""
+    """Copy the trained model to `target`, weights in float16, measure it, and write its card. The files are
+    replaced once all are there.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    for name in _SHIPPED:
-        (target / f"{name}.new").write_bytes((folder / name).read_bytes())
-        (target / f"{name}.new").replace(target / name)
-    weights = {name: weight.half() for name, weight in load_file(folder / "model.safetensors").items()}
-    save_file(weights, target / "model.safetensors.new", metadata={"format": "pt"})
-    (target / "model.safetensors.new").replace(target / "model.safetensors")
-    atomic_write(target / "CARD.md", card(folder, target, recipe))
+    with tempfile.TemporaryDirectory(prefix=".ship-", dir=target) as staging:
+        fresh = Path(staging)
+        for name in _SHIPPED:
+            shutil.copyfile(folder / name, fresh / name)
+        weights = {name: weight.half() for name, weight in load_file(folder / "model.safetensors").items()}
+        save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
+        (fresh / "CARD.md").write_text(card(folder, fresh, recipe), encoding="utf-8")
+        for path in sorted(fresh.iterdir()):
+            path.replace(target / path.name)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -216,14 +232,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--work", default="runs/base", help="folder of the training; an interrupted one goes on"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=0, help="fewer steps than the recipe's, to try it out")
+    parser.add_argument("--steps", type=int, default=0, help="so many to try it out; nothing is shipped")
 
 
 def main(args: argparse.Namespace) -> int:
     """Train and ship the base model; hours on two cores."""
-    recipe = Recipe(steps=args.steps) if args.steps else Recipe()
     if args.steps < 0:
         raise KitError(f"--steps {args.steps}: give a positive number, or leave it out")
+    recipe = Recipe(steps=args.steps) if args.steps else Recipe()
     train(ROOT / args.work, recipe, args.seed)
-    ship(ROOT / args.work, ROOT / args.out, recipe)
+    if not args.steps:
+        ship(ROOT / args.work, ROOT / args.out, recipe)
     return 0

@@ -11,9 +11,11 @@ from mtsql_lib import credit, curriculum, sampling
 from mtsql_lib.actions import actions
 from mtsql_lib.arms import ARMS, PAY, Arm
 from mtsql_lib.errors import KitError
+from mtsql_lib.evaluation import in_trouble
 from mtsql_lib.play import Player, Scored, Setting
 from mtsql_lib.records import to_row
 from mtsql_lib.rewards import RewardBreakdown
+from mtsql_lib.rows import row_of
 from mtsql_lib.run import Run, by_question, config_of, corpus_hash, digest_of, log_training, play_through
 from mtsql_lib.scoring import Judge
 from mtsql_lib.store import atomic_write, sha256_folder, stage
@@ -113,8 +115,9 @@ def rollouts(run: Run, name: str, first_step: int = 0):
         run.store.add_episodes(
             to_row(f"{name}/{first_step + step:04d}", s, sample=n) for n, s in enumerate(scored)
         )
-        print(_progress(name, first_step + step, rewards, scored), flush=True)
-        return Played([s.episode for s in scored], rewards, advantages, _figures(scored))
+        figures = _figures(scored, table.judge)
+        print(_told(name, first_step + step, rewards, figures), flush=True)
+        return Played([s.episode for s in scored], rewards, advantages, figures)
 
     return play
 
@@ -153,22 +156,20 @@ def choose_checkpoint(run: Run, name: str, target: Path, first_step: int = 0) ->
     return {"checkpoint": best, "scores": scores}
 
 
-def _figures(scored: Sequence[Scored]) -> dict[str, float]:
+def _figures(scored: Sequence[Scored], judge: Judge) -> dict[str, float]:
+    """What the log says of an update's episodes; `recovered` only where some met trouble."""
     count = len(scored)
-    failed = [
-        s for s in scored if any(r.outcome is not None and r.outcome.kind != "rows" for r in s.episode.log)
-    ]
-    return {
+    trouble = [row for s in scored if in_trouble(row := row_of(s, judge))]
+    figures = {
         "ex": sum(s.score.ex for s in scored) / count,
         "em": sum(s.score.em for s in scored) / count,
         "process": sum(s.reward.process for s in scored) / count,
         "calls": sum(len(s.episode.log) for s in scored) / count,
-        "met_failure": len(failed) / count,
-        "recovered": sum(s.score.ex for s in failed) / len(failed) if failed else 0.0,
+        "trouble": len(trouble) / count,
     }
+    return figures | ({"recovered": sum(row.ex for row in trouble) / len(trouble)} if trouble else {})
 
 
-def _progress(name: str, step: int, rewards: Sequence[float], scored: Sequence[Scored]) -> str:
-    figures = _figures(scored)
-    shown = ", ".join(f"{key} {figures[key]:.2f}" for key in ("ex", "calls", "recovered"))
+def _told(name: str, step: int, rewards: Sequence[float], figures: dict[str, float]) -> str:
+    shown = ", ".join(f"{key} {figures[key]:.2f}" for key in ("ex", "calls", "recovered") if key in figures)
     return f"{name} step {step}: reward {sum(rewards) / len(rewards):.2f}, {shown}"

@@ -6,9 +6,9 @@ where a judge is at hand, so that tables, figures and the report need none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mtsql_lib.execution_match import prepared, run
 from mtsql_lib.rewards import Agreement, is_probe
@@ -68,15 +68,6 @@ class Row:
     def judged(self) -> bool:
         """The gold query runs, so that the question can be right or wrong."""
         return self.status != "gold_failed"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Row:
-        """The row that `as_dict` gave, also after a way through JSON."""
-        return cls(**{**values, "causes": tuple(values["causes"])})
 
 
 def row_of(scored: Scored, judge: Judge) -> Row:

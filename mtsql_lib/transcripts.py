@@ -121,7 +121,7 @@ def _act(
 ) -> Iterator[tuple[str, float]]:
     gold, later = scene.question.gold, bool(scene.question.history)
     looked = False
-    surprising = _surprising(scene.query)
+    surprising = _with_value(scene.query)
     if surprising and not own_failure and rng.random() < habits.look_first:
         yield (
             compose(
@@ -309,6 +309,6 @@ def _literal_conditions(query: Query) -> list[Condition]:
     return found + (_literal_conditions(query.compound[1]) if query.compound else [])
 
 
-def _surprising(query: Query) -> list[Condition]:
+def _with_value(query: Query) -> list[Condition]:
     # to look first is a habit of questions with a value, whether or not it turns out to be stored otherwise
     return [c for c in _literal_conditions(query) if c.op == "="]

@@ -1,6 +1,5 @@
 """Tables of the paper from rows: numbers counted by hand."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -152,7 +151,3 @@ def test_at_least_asks_for_the_lower_bound():
     assert at_least("recovers", recovery(rows)[0], 25).verdict == "shown"
     assert at_least("recovers", recovery(rows)[0], 45).verdict == "not shown"
     assert at_least("recovers", recovery(system(3))[0], 25) is None
-
-
-def test_rows_survive_json():
-    assert Row.from_dict(json.loads(json.dumps(THREE[4].as_dict()))) == THREE[4]
