@@ -31,7 +31,7 @@ def card(folder: Path, target: Path, recipe: Recipe) -> str:
         tokens=recipe.steps * recipe.rows * recipe.row_tokens / 1e6,
         loss=log[-1]["loss"],
         steps=log[-1]["step"],
-        abilities=fill(abilities(target), 108, subsequent_indent="  "),
+        abilities=fill(f"- **What it can do**: {abilities(target)}", 108, subsequent_indent="  "),
         rows="\n".join(f"| {f.name} | {getattr(recipe, f.name)} |" for f in dataclasses.fields(recipe)),
     )
 
@@ -84,7 +84,7 @@ between its training stages are experiments.
   repairing was taught before, with the habits under `skilled`.
 - **Its text**: word pieces over a spelling of their own (`mtsql_lib/spelling.py`);
   `mtsql_lib.tokens.load_codec` reads it.
-- **What it can do**: {abilities}
+{abilities}
 - **Last training loss**: {loss} (mean over weighted tokens).
 - **Licence**: Apache-2.0.
 

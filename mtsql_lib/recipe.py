@@ -21,7 +21,7 @@ class Recipe:
     rope_theta: float = 1e6  # as Qwen3: slow enough for places hundreds of tokens apart to match
     row_tokens: int = 768
     rows: int = 5
-    steps: int = 7200
+    steps: int = 17000
     warmup: int = 50
     decay_share: float = 0.45
     learning_rate: float = 3e-3
@@ -33,16 +33,17 @@ class Recipe:
     dialogues: int = 3  # on each database, where a row holds them
     plan_from: int = 2700  # step from which SQL is planned before it is written
     plan_only: float = 0.5  # of the direct answers then: SQL follows from the plan, so half of it is enough
-    # invented words first, so that names are copied and not known; then seldom, so that words are known
+    # invented words first, so that names are copied and not known; then fewer, so that words are known
     familiar_from: int = 3700
-    strange: float = 0.3  # share of invented words that is left
+    strange: float = 0.6  # share of invented words that is left
     # first answering (every turn is answered directly), then acting: the share of turns acted as episodes
     early_agent_share: float = 0.1
-    agent_from: int = 4200
+    agent_from: int = 12000
     agent_share: float = 0.5
-    own_share: float = 0.25  # of the databases, once there are own failures
-    own_at: tuple[int, ...] = (4500, 5400, 6300)  # steps at which fresh own failures are collected
+    own_share: float = 0.4  # of the databases, once there are own failures
+    # steps at which fresh own failures are collected
+    own_at: tuple[int, ...] = (12200, 13500, 14200, 15100, 15200, 16000)
     own_dialogues: int = 500
-    weak_from: int = 6700  # step from which the scripted agent's habits are the weak ones
+    weak_from: int = 16500  # step from which the scripted agent's habits are the weak ones
     skilled: Habits = SKILLED
     weak: Habits = WEAK
