@@ -146,7 +146,7 @@ def train(folder: Path, recipe: Recipe, seed: int = 0) -> None:
 
 def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
-        loss = loss_of(model, batch, fused=True)
+        loss = loss_of(model, batch, recipe.stray, fused=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for one in optimizer:

@@ -25,6 +25,7 @@ class Recipe:
     warmup: int = 50
     decay_share: float = 0.45
     learning_rate: float = 3e-3
+    stray: float = 1.0  # weight of the loss on tokens that stand nowhere in their row
     # databases are small at first: at most so many columns until these steps
     tiny_until: int = 150
     tiny_columns: int = 9

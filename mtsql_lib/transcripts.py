@@ -8,25 +8,26 @@ badly: in the last phase the script gives up after part of the failures, and the
 more often it never answers (`Habits`). So the base knows how to repair and does not always, which is what
 self-taught SFT and RL are there to change. The model card says so.
 
-A wrong first proposal is context, not a lesson: its message carries weight 0. It is a corrupted gold query
-or, better, one of the model's own failures. The answer that repeats it is learned, as an agent answers what
-it proposed.
+A wrong proposal is context, not a lesson: its message carries weight 0. It is a gold query with mistakes
+(`mistakes.py`) or one of the model's own failures. The answer that repeats it is learned, as an agent answers
+what it proposed.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mtsql_lib.dialogues import Question, Turn
 from mtsql_lib.environment import Environment
 from mtsql_lib.executor import Executor, Outcome
 from mtsql_lib.memory import DialogueMemory
+from mtsql_lib.mistakes import corrupted, misnamed, mistyped
 from mtsql_lib.moves import DraftTurn
 from mtsql_lib.plans import plan, words
 from mtsql_lib.protocol import compose
-from mtsql_lib.query import Column, Condition, Item, Literal, Query, to_sql
+from mtsql_lib.query import Condition, Literal, Query, to_sql
 from mtsql_lib.schema import Schema, fold_names
 
 
@@ -39,7 +40,9 @@ class Habits:
     memory: float = 0.6  # checks the memory on a later turn
     look_first: float = 0.1  # looks at stored values before the first proposal
     wrong_literal: float = 0.7  # first proposal uses the typed form of a value that is stored otherwise
-    corrupt: float = 0.2  # first proposal has a scripted mistake of another kind
+    corrupt: float = 0.2  # first proposal has a mistake of the kinds that the paper names
+    misname: float = 0.3  # first proposal has a name or a value that is not there
+    again: float = 0.3  # so has the proposal after a failure
     repair: float = (
         0.9  # after a failure: repairs; otherwise it repeats itself, answers all the same or stops
     )
@@ -48,7 +51,7 @@ class Habits:
 
 
 SKILLED = Habits()
-WEAK = Habits(repair=0.7, silent=(0.0, 0.15, 0.2, 0.2, 0.2, 0.25, 0.25))
+WEAK = Habits(repair=0.8, silent=(0.0, 0.1, 0.15, 0.15, 0.15, 0.2, 0.2))
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,10 @@ def _act(
         if rng.random() >= habits.repair:
             yield from _give_up(sql, rng)
             return
+        if rng.random() < habits.again and (wrong := _misnamed(scene, rng)):
+            sql = wrong
+            yield compose(think=_plan(sql, habits), verdict=("exec", "no_pass"), call=("exec_sql", sql)), 0.0
+            outcome = environment.log[-1].outcome
         yield from _repair(scene, sql, outcome, rng)
         sql = gold
     if rng.random() < habits.silent[min(environment.messages, 6)]:
@@ -201,82 +208,20 @@ def _plan(sql: str, habits: Habits) -> str:
 
 
 def _first_proposal(scene: Scene, rng: random.Random, habits: Habits) -> str:
+    if rng.random() < habits.misname and (wrong := _misnamed(scene, rng)):
+        return wrong
     query = scene.query
     if rng.random() < habits.wrong_literal:
-        query = _mistyped(query, rng)
+        query = mistyped(query, rng)
     if rng.random() < habits.corrupt:
-        query = _corrupted(query, rng, bool(scene.question.history))
+        query = corrupted(query, rng, bool(scene.question.history))
     return fold_names(to_sql(query))
 
 
-def _mistyped(query: Query, rng: random.Random) -> Query:
-    """The query with every surprising literal as a person typed it, now and then in another case."""
-
-    def guess(literal: Literal) -> Literal:
-        if not isinstance(literal.stored, str):
-            return literal
-        form = rng.choices((str, str.title, str.upper), (0.8, 0.12, 0.08))[0]
-        return replace(literal, stored=form(literal.spoken)) if literal.mismatch else literal
-
-    return replace(query, where=tuple(_with_literal(c, guess) for c in query.where))
-
-
-def _with_literal(condition: Condition, change) -> Condition:
-    return (
-        replace(condition, value=change(condition.value))
-        if isinstance(condition.value, Literal)
-        else condition
-    )
-
-
-def _corrupted(query: Query, rng: random.Random, later: bool) -> Query:
-    """One mistake of the kinds that the paper names: join path, schema linking, a dropped constraint,
-    aggregation drift.
-    """
-    kinds = []
-    if query.joins:
-        kinds += ["no_join"] * 3 + ["wrong_key"]
-    if later and len(query.where) > 0 and not query.compound:
-        kinds += ["dropped"] * 2
-    if query.group or any(i.aggregate for i in query.select):
-        kinds += ["drift"]
-    if not kinds:
-        return query
-    kind = rng.choice(kinds)
-    if kind == "no_join":
-        return _rehome(query)
-    if kind == "wrong_key":
-        join = query.joins[-1]
-        broken = replace(
-            join,
-            left=Column(join.left.table, join.right.name),
-            right=Column(join.right.table, join.left.name),
-        )
-        return replace(query, joins=(*query.joins[:-1], broken))
-    if kind == "dropped":
-        return replace(query, where=query.where[1:] if rng.random() < 0.5 else query.where[:-1])
-    return replace(
-        query, select=tuple(replace(i, aggregate="") if i.column.name != "*" else i for i in query.select)
-    )
-
-
-def _rehome(query: Query) -> Query:
-    """The query over its first table alone, as if it had every column."""
-
-    def here(column: Column) -> Column:
-        return Column(query.base, column.name)
-
-    def item(entry: Item) -> Item:
-        return replace(entry, column=here(entry.column))
-
-    return replace(
-        query,
-        joins=(),
-        select=tuple(map(item, query.select)),
-        order=tuple(map(item, query.order)),
-        where=tuple(replace(c, column=here(c.column)) for c in query.where),
-        group=tuple(map(here, query.group)),
-    )
+def _misnamed(scene: Scene, rng: random.Random) -> str:
+    """The gold query with a name that is not there, where that makes it fail; else ""."""
+    wrong = misnamed(scene.question.gold, scene.schema, rng)
+    return "" if scene.executor.execute("", wrong).kind == "rows" else wrong
 
 
 def _probe(condition: Condition, rng: random.Random) -> str:
