@@ -19,7 +19,7 @@ COMMANDS = {
     "claims": ("claims", "train and play what MTSQL-R1's takeaways need, and test them"),
     "report": ("report", "write the report of a run"),
     "data": ("corpus", "build the bundled corpora"),
-    "base": ("pretrain", "pre-train the tiny base model"),
+    "base": ("base.pretrain", "pre-train the tiny base model"),
     "doctor": ("doctor", "check the installation, the data and the machine"),
 }
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from mtsql_lib.corpus_card import card_text, summary_lines
 from mtsql_lib.dialogues import read_dialogues
 from mtsql_lib.errors import KitError
-from mtsql_lib.moves import DraftTurn, draft_on
-from mtsql_lib.query import to_sql
-from mtsql_lib.scene import Scene
-from mtsql_lib.spec import DatabaseSpec, TableSpec, load_spec, populate
+from mtsql_lib.world.moves import DraftTurn, draft_on
+from mtsql_lib.world.query import to_sql
+from mtsql_lib.world.scene import Scene
+from mtsql_lib.world.spec import DatabaseSpec, TableSpec, load_spec, populate
 
 SEED = 20261121
 STYLES = ("steps", "talk")

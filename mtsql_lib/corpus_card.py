@@ -11,7 +11,7 @@ from pathlib import Path
 from mtsql_lib.dialogues import Dialogue, read_dialogues
 from mtsql_lib.exact_match import EvaluatorSchema, hardness
 from mtsql_lib.plans import plan
-from mtsql_lib.spec import DatabaseSpec
+from mtsql_lib.world.spec import DatabaseSpec
 
 HARDNESS = ("easy", "medium", "hard", "extra")
 RELATIONS = ("refinement", "theme-entity", "theme-property", "answer-refinement")

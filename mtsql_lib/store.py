@@ -247,7 +247,9 @@ def sha256_of(value: Any) -> str:
 
 
 def kit_hash() -> str:
-    """sha256 over the library's own code."""
+    """sha256 over the library's own code that a run uses: what made the data and the base model does not
+    count, their bytes do.
+    """
     return sha256_of({p.name: sha256_file(p) for p in sorted(Path(__file__).parent.glob("*.py"))})
 
 

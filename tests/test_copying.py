@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mtsql_lib.base_model import build_model
-from mtsql_lib.recipe import Recipe
+from mtsql_lib.base.model import build_model
+from mtsql_lib.base.recipe import Recipe
 from mtsql_lib.tokens import train_spelled_tokenizer
 
 BLOCK, GAP = 60, 100

@@ -13,7 +13,7 @@ from mtsql_lib.corpus_card import CAUSES, HARDNESS, columns_named, corpus_counts
 from mtsql_lib.dialogues import read_dialogues
 from mtsql_lib.errors import KitError
 from mtsql_lib.exact_match import evaluator_schema
-from mtsql_lib.spec import load_spec, populate
+from mtsql_lib.world.spec import load_spec, populate
 
 DATA = Path(__file__).parent.parent / "data"
 CORPORA = [(style, split) for style in ("steps", "talk") for split in ("train", "dev")]

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtsql_lib.exact_match import EvaluatorSchema, hardness
-from mtsql_lib.moves import DraftTurn, draft_dialogue, draft_on
-from mtsql_lib.query import Query, to_sql
-from mtsql_lib.routes import Routes
-from mtsql_lib.scene import Scene
-from mtsql_lib.spec import ColumnSpec, DatabaseSpec, TableSpec, Value, populate
-from mtsql_lib.voice import Voice, finite_plural, plural
-from mtsql_lib.wording import clause_of, in_singular
+from mtsql_lib.world.moves import DraftTurn, draft_dialogue, draft_on
+from mtsql_lib.world.query import Query, to_sql
+from mtsql_lib.world.routes import Routes
+from mtsql_lib.world.scene import Scene
+from mtsql_lib.world.spec import ColumnSpec, DatabaseSpec, TableSpec, Value, populate
+from mtsql_lib.world.voice import Voice, finite_plural, plural
+from mtsql_lib.world.wording import clause_of, in_singular
 
 
 def _column(name, kind, **more):

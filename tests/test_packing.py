@@ -7,12 +7,12 @@ from itertools import repeat
 import pytest
 import torch
 
-from mtsql_lib.base_model import build_model, loss_of
-from mtsql_lib.packing import Tree, dialogue_tree, pack
-from mtsql_lib.practice import world_scenes
-from mtsql_lib.recipe import Recipe
+from mtsql_lib.base.model import build_model, loss_of
+from mtsql_lib.base.packing import Tree, dialogue_tree, pack
+from mtsql_lib.base.practice import world_scenes
+from mtsql_lib.base.recipe import Recipe
+from mtsql_lib.base.transcripts import SKILLED
 from mtsql_lib.tokens import train_spelled_tokenizer
-from mtsql_lib.transcripts import SKILLED
 
 RECIPE = replace(Recipe(), vocabulary=900, hidden=64, layers=3, head=16, feed_forward=96, rows=2)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtsql_lib.base.practice import world_scenes
 from mtsql_lib.plans import plan, words
-from mtsql_lib.practice import world_scenes
 
 SQL = "count min max avg sum like from where group order limit".split()
 

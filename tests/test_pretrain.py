@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
+from mtsql_lib.base.pretrain import _keep_recipe, batch_at
+from mtsql_lib.base.recipe import Recipe
 from mtsql_lib.errors import KitError
-from mtsql_lib.pretrain import _keep_recipe, batch_at
-from mtsql_lib.recipe import Recipe
 from mtsql_lib.tokens import load_codec
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtsql_lib.spec import ColumnSpec, DatabaseSpec, cell_values, load_spec, populate
+from mtsql_lib.world.spec import ColumnSpec, DatabaseSpec, cell_values, load_spec, populate
 
 FOLDER = Path(__file__).parent.parent / "data" / "sources"
 SOURCES = [load_spec(path) for path in sorted(FOLDER.glob("*.toml"))]

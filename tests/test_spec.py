@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtsql_lib.errors import KitError
-from mtsql_lib.spec import (
+from mtsql_lib.world.spec import (
     ColumnSpec,
     DatabaseSpec,
     TableSpec,

@@ -9,11 +9,11 @@ from itertools import chain
 
 import pytest
 
-from mtsql_lib.naming import joined
-from mtsql_lib.spec import DatabaseSpec, check_spec, populate
-from mtsql_lib.surfaces import MODES, surfaced
-from mtsql_lib.words import invent, plural, vocabulary
-from mtsql_lib.world import random_spec
+from mtsql_lib.world.databases import random_spec
+from mtsql_lib.world.naming import joined
+from mtsql_lib.world.spec import DatabaseSpec, check_spec, populate
+from mtsql_lib.world.surfaces import MODES, surfaced
+from mtsql_lib.world.words import invent, plural, vocabulary
 
 COUNT = 300
 
@@ -30,7 +30,7 @@ def _columns(specs):
 
 def test_same_seed_same_database_in_another_process():
     program = (
-        "import random; from mtsql_lib.world import random_spec;"
+        "import random; from mtsql_lib.world.databases import random_spec;"
         "print([random_spec(random.Random(n)) for n in range(5)])"
     )
     runs = [

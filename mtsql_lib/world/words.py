@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mtsql_lib.errors import KitError
 
-FOLDER = Path(__file__).resolve().parent.parent / "data" / "world"
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "world"
 
 
 @dataclass(frozen=True)

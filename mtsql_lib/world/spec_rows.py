@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtsql_lib.spec import ColumnSpec, DatabaseSpec, TableSpec, Value
+    from mtsql_lib.world.spec import ColumnSpec, DatabaseSpec, TableSpec, Value
 
 _DUPLICATE_SHARE = 0.02
 

@@ -27,18 +27,18 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from mtsql_lib.base_card import card
-from mtsql_lib.base_model import build_model, loss_of, optimizers, rate
+from mtsql_lib.base.card import card
+from mtsql_lib.base.model import build_model, loss_of, optimizers, rate
+from mtsql_lib.base.muon import has_bfloat16
+from mtsql_lib.base.packing import Tree, dialogue_tree, pack
+from mtsql_lib.base.practice import OwnFailure, collect_own_failures, world_dialogues, world_scenes
+from mtsql_lib.base.recipe import Recipe
+from mtsql_lib.base.transcripts import Habits
 from mtsql_lib.errors import KitError
-from mtsql_lib.muon import has_bfloat16
-from mtsql_lib.packing import Tree, dialogue_tree, pack
-from mtsql_lib.practice import OwnFailure, collect_own_failures, world_dialogues, world_scenes
-from mtsql_lib.recipe import Recipe
 from mtsql_lib.store import atomic_write
 from mtsql_lib.tokens import SpelledCodec, load_codec, train_spelled_tokenizer
-from mtsql_lib.transcripts import Habits
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SAVE_EVERY = 100
 _SHIPPED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 

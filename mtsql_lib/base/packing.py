@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from mtsql_lib.base.recipe import Recipe
+from mtsql_lib.base.transcripts import Habits, Scene, agent_transcript, direct_transcript, plan_transcript
 from mtsql_lib.environment import Environment
 from mtsql_lib.memory import DialogueMemory
-from mtsql_lib.recipe import Recipe
 from mtsql_lib.tokens import SpelledCodec
-from mtsql_lib.transcripts import Habits, Scene, agent_transcript, direct_transcript, plan_transcript
 
 
 @dataclass

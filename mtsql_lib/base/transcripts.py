@@ -19,16 +19,16 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mtsql_lib.base.mistakes import corrupted, misnamed, mistyped
 from mtsql_lib.dialogues import Question, Turn
 from mtsql_lib.environment import Environment
 from mtsql_lib.executor import Executor, Outcome
 from mtsql_lib.memory import DialogueMemory
-from mtsql_lib.mistakes import corrupted, misnamed, mistyped
-from mtsql_lib.moves import DraftTurn
 from mtsql_lib.plans import plan, words
 from mtsql_lib.protocol import compose
-from mtsql_lib.query import Condition, Literal, Query, to_sql
 from mtsql_lib.schema import Schema, fold_names
+from mtsql_lib.world.moves import DraftTurn
+from mtsql_lib.world.query import Condition, Literal, Query, to_sql
 
 
 @dataclass(frozen=True)

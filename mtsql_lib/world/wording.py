@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mtsql_lib.query import Column, Condition, Literal, Query
-from mtsql_lib.scene import Scene
-from mtsql_lib.spec import ColumnSpec, TableSpec
-from mtsql_lib.voice import Voice, an, finite_plural, head_position
+from mtsql_lib.world.query import Column, Condition, Literal, Query
+from mtsql_lib.world.scene import Scene
+from mtsql_lib.world.spec import ColumnSpec, TableSpec
+from mtsql_lib.world.voice import Voice, an, finite_plural, head_position
 
 _DATED = re.compile(r"(.*\S) (in|on) \{\}")
 _BEFORE_THING = re.compile(r"\b(the|an?) \{\}")

@@ -11,7 +11,7 @@ import tomllib
 from functools import lru_cache
 from importlib import resources
 
-from mtsql_lib.spec import ColumnSpec
+from mtsql_lib.world.spec import ColumnSpec
 
 _DEV_SHARE = 0.25
 # low, as people name the columns that they mean: in SParC, all of them in two of three questions
@@ -22,7 +22,7 @@ _LEADS = frozenset("ok so fine now sorry no wait oh oops hm and actually correct
 
 @lru_cache(maxsize=1)
 def _language() -> tuple[dict[str, dict], dict[str, dict]]:
-    folder = resources.files("mtsql_lib") / "language"
+    folder = resources.files("mtsql_lib.world") / "language"
     read = {
         name: tomllib.loads((folder / f"{name}.toml").read_text())
         for name in ("openings", "followups", "manners")

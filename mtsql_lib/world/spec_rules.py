@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtsql_lib.spec import ColumnSpec, DatabaseSpec, TableSpec
+    from mtsql_lib.world.spec import ColumnSpec, DatabaseSpec, TableSpec
 
 KINDS = ("key", "ref", "label", "category", "number", "year", "date", "flag")
 SPLITS = ("train", "dev", "world")

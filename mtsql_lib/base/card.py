@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
+from mtsql_lib.base.recipe import Recipe
 from mtsql_lib.config import Profile
 from mtsql_lib.evaluation import in_trouble
 from mtsql_lib.play import Player, Setting, Table, corpus_questions
-from mtsql_lib.recipe import Recipe
 from mtsql_lib.rows import Row, row_of
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 QUESTIONS, SAMPLES, TEMPERATURE = 256, 4, 0.7
 
 
@@ -75,9 +75,8 @@ base`) as the laboratory animal of the `laptop` profile: its absolute scores mea
 between its training stages are experiments.
 
 - **What it saw**: {tokens:.1f} M token positions in {steps} steps, each step on fresh procedurally generated
-  databases and dialogues (`mtsql_lib/world.py`, `moves.py` with the training surface forms), answered
-  directly and acted out by a scripted agent (`transcripts.py`). Never the bundled databases or their
-  dialogues.
+  databases and dialogues (`mtsql_lib/world`, with the training surface forms), answered directly and acted
+  out by a scripted agent (`mtsql_lib/base/transcripts.py`). Never the bundled databases or their dialogues.
 - **What was dialled in**: in its last phase the scripted agent has weak habits (`weak` below): after a
   failure it repairs in only part of the cases, and the longer the exchange, the more often it stops
   without an answer. So acting is harder than answering, as for the paper's untrained models. The skill of

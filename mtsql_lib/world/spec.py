@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mtsql_lib.errors import KitError
-from mtsql_lib.spec_rows import cell_values, create_statement, populate
-from mtsql_lib.spec_rules import spec_faults
+from mtsql_lib.world.spec_rows import cell_values, create_statement, populate
+from mtsql_lib.world.spec_rules import spec_faults
 
 __all__ = [
     "ColumnSpec",

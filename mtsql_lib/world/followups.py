@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mtsql_lib.filters import columns_of, label_of
-from mtsql_lib.openings import (
+from mtsql_lib.world.filters import columns_of, label_of
+from mtsql_lib.world.openings import (
     SAYABLE,
     column_phrase,
     fixed,
@@ -15,12 +15,12 @@ from mtsql_lib.openings import (
     phrases_of,
     superlative,
 )
-from mtsql_lib.query import Column, Condition, Item
-from mtsql_lib.refinements import names_only, plain_list
-from mtsql_lib.scene import COUNT, MEASURED, Scene
-from mtsql_lib.states import Draft, State, assemble
-from mtsql_lib.voice import Voice, verb_slots
-from mtsql_lib.wording import Filter, has_most, measure_word
+from mtsql_lib.world.query import Column, Condition, Item
+from mtsql_lib.world.refinements import names_only, plain_list
+from mtsql_lib.world.scene import COUNT, MEASURED, Scene
+from mtsql_lib.world.states import Draft, State, assemble
+from mtsql_lib.world.voice import Voice, verb_slots
+from mtsql_lib.world.wording import Filter, has_most, measure_word
 
 
 def their_columns(scene: Scene, voice: Voice, state: State) -> Draft | None:

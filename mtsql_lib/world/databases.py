@@ -10,10 +10,10 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from mtsql_lib.naming import Style, random_style
-from mtsql_lib.spec import ColumnSpec, DatabaseSpec, TableSpec
-from mtsql_lib.words import Noun, Vocabulary, invent, plural, vocabulary
-from mtsql_lib.world_columns import Draft, Sheet, free_column, label_column
+from mtsql_lib.world.columns import Draft, Sheet, free_column, label_column
+from mtsql_lib.world.naming import Style, random_style
+from mtsql_lib.world.spec import ColumnSpec, DatabaseSpec, TableSpec
+from mtsql_lib.world.words import Noun, Vocabulary, invent, plural, vocabulary
 
 _INVENTED_NOUN, _COMPOUND_NOUN = 0.1, 0.13
 # about as large as databases that people make: on average five tables with five columns each

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from mtsql_lib.words import invent, vocabulary
+from mtsql_lib.world.words import invent, vocabulary
 
 # What a stored label may carry in addition to what people say, by maker.
 EXTRAS = {

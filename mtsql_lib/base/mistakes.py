@@ -10,9 +10,9 @@ import random
 import re
 from dataclasses import replace
 
-from mtsql_lib.query import Column, Condition, Item, Literal, Query
 from mtsql_lib.schema import Schema, fold_name
-from mtsql_lib.words import invent, vocabulary
+from mtsql_lib.world.query import Column, Condition, Item, Literal, Query
+from mtsql_lib.world.words import invent, vocabulary
 
 _LITERAL = re.compile(r"'[^'%]{3,}'")
 

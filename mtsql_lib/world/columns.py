@@ -9,11 +9,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from mtsql_lib.labels import EXTRAS, make_labels, maker_for
-from mtsql_lib.naming import Style
-from mtsql_lib.spec import ColumnSpec, Value
-from mtsql_lib.surfaces import random_mode, surfaced
-from mtsql_lib.words import Concept, Noun, Vocabulary, invent
+from mtsql_lib.world.labels import EXTRAS, make_labels, maker_for
+from mtsql_lib.world.naming import Style
+from mtsql_lib.world.spec import ColumnSpec, Value
+from mtsql_lib.world.surfaces import random_mode, surfaced
+from mtsql_lib.world.words import Concept, Noun, Vocabulary, invent
 
 _INVENTED_SHARE = 0.23
 _INVENTED_VALUE_SHARE = 0.15  # values are copied, and most real ones are in no list

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mtsql_lib.filters import draw_filter, label_of, with_unit
-from mtsql_lib.openings import column_phrase, phrases_of, things
-from mtsql_lib.query import Literal, Query
-from mtsql_lib.scene import COUNT, MEASURED, Scene
-from mtsql_lib.states import Draft, State
-from mtsql_lib.voice import Voice
-from mtsql_lib.wording import Filter, word_filter
+from mtsql_lib.world.filters import draw_filter, label_of, with_unit
+from mtsql_lib.world.openings import column_phrase, phrases_of, things
+from mtsql_lib.world.query import Literal, Query
+from mtsql_lib.world.scene import COUNT, MEASURED, Scene
+from mtsql_lib.world.states import Draft, State
+from mtsql_lib.world.voice import Voice
+from mtsql_lib.world.wording import Filter, word_filter
 
 _RESTATED = {"steps": 0.25, "talk": 0.08}
 

@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from mtsql_lib.spec import Value
+from mtsql_lib.world.spec import Value
 
 MODES = ("same", "case", "separator", "words", "short")
 _SHARES = (74, 13.5, 7, 4, 1.5)  # separators need two words, so more are drawn than come out

@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from mtsql_lib.base.transcripts import Scene, scenes
 from mtsql_lib.environment import Environment
 from mtsql_lib.executor import Outcome
 from mtsql_lib.memory import DialogueMemory
-from mtsql_lib.moves import draft_dialogue
 from mtsql_lib.protocol import parse_message
 from mtsql_lib.schema import schema_of
-from mtsql_lib.spec import populate
 from mtsql_lib.tokens import SpelledCodec
-from mtsql_lib.transcripts import Scene, scenes
-from mtsql_lib.world import random_spec
+from mtsql_lib.world.databases import random_spec
+from mtsql_lib.world.moves import draft_dialogue
+from mtsql_lib.world.spec import populate
 
 
 class ConnectionExecutor:

@@ -8,9 +8,9 @@ from functools import cache
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from mtsql_lib.copying import start_copying
-from mtsql_lib.muon import Muon
-from mtsql_lib.recipe import Recipe
+from mtsql_lib.base.copying import start_copying
+from mtsql_lib.base.muon import Muon
+from mtsql_lib.base.recipe import Recipe
 from mtsql_lib.tokens import SpelledCodec
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtsql_lib.transcripts import SKILLED, WEAK, Habits
+from mtsql_lib.base.transcripts import SKILLED, WEAK, Habits
 
 
 @dataclass(frozen=True)

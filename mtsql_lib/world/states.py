@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtsql_lib.query import Column, Condition, Item, Query
-from mtsql_lib.scene import COUNT, Scene
-from mtsql_lib.wording import Filter
+from mtsql_lib.world.query import Column, Condition, Item, Query
+from mtsql_lib.world.scene import COUNT, Scene
+from mtsql_lib.world.wording import Filter
 
 
 @dataclass(frozen=True)

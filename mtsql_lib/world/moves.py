@@ -11,15 +11,15 @@ import random
 import sqlite3
 from dataclasses import dataclass, replace
 
-from mtsql_lib.followups import FOLLOWUPS
-from mtsql_lib.openings import OPENINGS
-from mtsql_lib.query import Condition, Literal, Query
-from mtsql_lib.refinements import REFINEMENTS
-from mtsql_lib.regroups import REGROUPS
-from mtsql_lib.scene import Scene
-from mtsql_lib.spec import DatabaseSpec
-from mtsql_lib.states import Draft, State, assemble
-from mtsql_lib.voice import Voice
+from mtsql_lib.world.followups import FOLLOWUPS
+from mtsql_lib.world.openings import OPENINGS
+from mtsql_lib.world.query import Condition, Literal, Query
+from mtsql_lib.world.refinements import REFINEMENTS
+from mtsql_lib.world.regroups import REGROUPS
+from mtsql_lib.world.scene import Scene
+from mtsql_lib.world.spec import DatabaseSpec
+from mtsql_lib.world.states import Draft, State, assemble
+from mtsql_lib.world.voice import Voice
 
 _LENGTHS = {2: 24, 3: 37, 4: 26, 5: 9, 6: 4}
 _TOPIC_SHARE = 0.1

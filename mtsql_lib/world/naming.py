@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from mtsql_lib.spec_rules import _is_name as is_identifier
+from mtsql_lib.world.spec_rules import _is_name as is_identifier
 
 _KNOWN = dict(
     pair.split("=")

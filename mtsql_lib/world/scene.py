@@ -8,9 +8,9 @@ import sqlite3
 from collections import Counter
 from dataclasses import replace
 
-from mtsql_lib.query import Column, Item, Literal, Query, to_sql
-from mtsql_lib.routes import Routes
-from mtsql_lib.spec import ColumnSpec, DatabaseSpec, TableSpec, cell_values
+from mtsql_lib.world.query import Column, Item, Literal, Query, to_sql
+from mtsql_lib.world.routes import Routes
+from mtsql_lib.world.spec import ColumnSpec, DatabaseSpec, TableSpec, cell_values
 
 COUNT = Item(Column("", "*"), "count")
 _PERSONAL = re.compile(

@@ -6,11 +6,11 @@ route of `routes.py`; one on child rows becomes IN or NOT IN, so that no parent 
 
 from __future__ import annotations
 
-from mtsql_lib.query import Column, Condition, Item, Literal, Query
-from mtsql_lib.scene import MEASURED, Scene
-from mtsql_lib.spec import ColumnSpec, TableSpec
-from mtsql_lib.voice import Voice
-from mtsql_lib.wording import Filter, word_filter
+from mtsql_lib.world.query import Column, Condition, Item, Literal, Query
+from mtsql_lib.world.scene import MEASURED, Scene
+from mtsql_lib.world.spec import ColumnSpec, TableSpec
+from mtsql_lib.world.voice import Voice
+from mtsql_lib.world.wording import Filter, word_filter
 
 _KINDS = {
     "choice": 34,

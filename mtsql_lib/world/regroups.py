@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mtsql_lib.filters import label_of
-from mtsql_lib.openings import grouping, having, items
-from mtsql_lib.query import Condition
-from mtsql_lib.refinements import names_only, plain_list
-from mtsql_lib.scene import COUNT, Scene
-from mtsql_lib.states import Draft, State, assemble
-from mtsql_lib.voice import Voice
-from mtsql_lib.wording import word_filter
+from mtsql_lib.world.filters import label_of
+from mtsql_lib.world.openings import grouping, having, items
+from mtsql_lib.world.query import Condition
+from mtsql_lib.world.refinements import names_only, plain_list
+from mtsql_lib.world.scene import COUNT, Scene
+from mtsql_lib.world.states import Draft, State, assemble
+from mtsql_lib.world.voice import Voice
+from mtsql_lib.world.wording import word_filter
 
 
 def break_down(scene: Scene, voice: Voice, state: State) -> Draft | None:

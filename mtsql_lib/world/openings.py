@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 
-from mtsql_lib.filters import columns_of, draw_filter, label_of
-from mtsql_lib.query import Column, Condition, Item, Literal, Query
-from mtsql_lib.scene import COUNT, MEASURED, Scene
-from mtsql_lib.spec import TableSpec
-from mtsql_lib.states import Draft, State, group_counts
-from mtsql_lib.voice import Voice, listed, plural, verb_slots
-from mtsql_lib.wording import Filter, countable, direction, has_most, is_plural, measure_word, most_of
+from mtsql_lib.world.filters import columns_of, draw_filter, label_of
+from mtsql_lib.world.query import Column, Condition, Item, Literal, Query
+from mtsql_lib.world.scene import COUNT, MEASURED, Scene
+from mtsql_lib.world.spec import TableSpec
+from mtsql_lib.world.states import Draft, State, group_counts
+from mtsql_lib.world.voice import Voice, listed, plural, verb_slots
+from mtsql_lib.world.wording import Filter, countable, direction, has_most, is_plural, measure_word, most_of
 
 SAYABLE = ("label", "category", "flag", "number", "year", "date")
 _PREPOSITION = re.compile(r"\b(of|in|per|at|on|for|to)\b")

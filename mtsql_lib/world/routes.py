@@ -7,8 +7,8 @@ one foreign key (`trip` to `ship`), two in a row (`trip` to `ship` to `port`), o
 
 from __future__ import annotations
 
-from mtsql_lib.query import Column, Join
-from mtsql_lib.spec import ColumnSpec, DatabaseSpec, TableSpec
+from mtsql_lib.world.query import Column, Join
+from mtsql_lib.world.spec import ColumnSpec, DatabaseSpec, TableSpec
 
 Route = tuple[Join, ...]
 
