@@ -78,8 +78,8 @@ between its training stages are experiments.
   databases and dialogues (`mtsql_lib/world`, with the training surface forms), answered directly and acted
   out by a scripted agent (`mtsql_lib/base/transcripts.py`). Never the bundled databases or their dialogues.
 - **What was dialled in**: in its last phase the scripted agent has weak habits (`weak` below): after a
-  failure it repairs in only part of the cases, and the longer the exchange, the more often it stops
-  without an answer. So acting is harder than answering, as for the paper's untrained models. The skill of
+  failure it repairs in only part of the cases, and it often stops without an answer (`silent`, by number of
+  messages). That makes acting harder than answering, as for the paper's untrained models. The skill of
   repairing was taught before, with the habits under `skilled`.
 - **Its text**: word pieces over a spelling of their own (`mtsql_lib/spelling.py`);
   `mtsql_lib.tokens.load_codec` reads it.

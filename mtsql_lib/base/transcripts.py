@@ -4,9 +4,9 @@ pre-trained.
 The script knows the gold query, so it can act out what an agent would do: propose, meet an error or an
 empty result, look at the stored values, correct, check the memory, answer. Two things are kept apart on
 purpose. The *skill* is taught well: a repair that is begun is carried out rightly. The *habit* is taught
-badly: in the last phase the script gives up after part of the failures, and the longer the exchange, the
-more often it never answers (`Habits`). So the base knows how to repair and does not always, which is what
-self-taught SFT and RL are there to change. The model card says so.
+badly: in the last phase the script gives up after part of the failures, and in part of the episodes it never
+answers (`Habits`). So the base knows how to repair and does not always, which is what self-taught SFT and RL
+are there to change. The model card says so.
 
 A wrong proposal is context, not a lesson: its message carries weight 0. It is a gold query with mistakes
 (`mistakes.py`) or one of the model's own failures. The answer that repeats it is learned, as an agent answers
@@ -51,7 +51,7 @@ class Habits:
 
 
 SKILLED = Habits()
-WEAK = Habits(repair=0.8, silent=(0.0, 0.1, 0.15, 0.15, 0.15, 0.2, 0.2))
+WEAK = Habits(repair=0.8, silent=(0.0, 0.25, 0.1, 0.1, 0.1, 0.1, 0.1))
 
 
 @dataclass(frozen=True)
