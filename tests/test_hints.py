@@ -23,12 +23,13 @@ PORT = "port: port_id, name"
 @pytest.mark.parametrize(
     ("message", "sql", "told"),
     [
-        ("no such column: nam", "SELECT nam FROM Ferry", FERRY),
+        ("no such column: nam", "SELECT nam FROM Ferry", f"perhaps name; {FERRY}"),
         ("no such column: flag", "SELECT flag FROM port", f"{PORT}; flag is in ferry"),
         ("no such column: port.Built", "SELECT 1 FROM ferry JOIN port", f"{PORT}; built is in ferry"),
-        ("no such column: f.nam", "SELECT f.nam FROM ferry AS f", FERRY),
+        ("no such column: f.nam", "SELECT f.nam FROM ferry AS f", f"perhaps name; {FERRY}"),
         ("no such column: x", "SELECT x FROM ferry JOIN port ON 1", f"{PORT}; {FERRY}"),
         ("no such table: ship", "SELECT * FROM ship", "tables: port, ferry"),
+        ("no such table: ferries", "SELECT * FROM ferries", "perhaps ferry; tables: port, ferry"),
         ("ambiguous column name: name", "SELECT name FROM ferry JOIN port", ""),
         ('near "FORM": syntax error', "SELECT name FORM ferry", ""),
         ("", "", ""),

@@ -2,11 +2,13 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 from mtsql_lib.base.practice import world_scenes
-from mtsql_lib.base.transcripts import SKILLED, WEAK, agent_transcript, direct_transcript
+from mtsql_lib.base.transcripts import SKILLED, WEAK, Line, agent_transcript, direct_transcript
 from mtsql_lib.plans import plan
 from mtsql_lib.protocol import parse_message
+from mtsql_lib.tokens import load_codec
 
 
 def drawn(seeds):
@@ -14,7 +16,16 @@ def drawn(seeds):
 
 
 def messages(lines):
-    return [line for line in lines if line.text.endswith("<|im_end|>") and not line.text.startswith("\n")]
+    """The agent's messages, each in one piece with the least of its weights."""
+    found, begun = [], []
+    for line in lines:
+        if line.text.startswith("\n<|im_start|>"):
+            continue
+        begun.append(line)
+        if line.text.endswith("<|im_end|>"):
+            found.append(Line("".join(p.text for p in begun), min(p.weight for p in begun)))
+            begun = []
+    return found
 
 
 def final_answer(lines):
@@ -44,9 +55,9 @@ def test_the_skilled_agent_mostly_ends_with_gold_and_the_weak_one_does_not():
 def test_a_wrong_proposal_has_no_weight_and_what_the_tools_say_has_none():
     rng = random.Random(5)
     for scene in drawn(range(40)):
-        for line in agent_transcript(scene, rng, replace(SKILLED, repair=1.0)):
-            if line.text.startswith("\n<|im_start|>user"):
-                assert line.weight == 0
+        lines = agent_transcript(scene, rng, replace(SKILLED, repair=1.0))
+        assert not any(line.weight for line in lines if line.text.startswith("\n<|im_start|>user"))
+        for line in messages(lines):
             calls = parse_message(line.text).calls
             if line.weight and calls and calls[0].tool == "exec_sql":
                 assert calls[0].code == scene.question.gold or "DISTINCT" in calls[0].code
@@ -74,3 +85,17 @@ def test_a_misnamed_query_fails_and_its_repair_is_the_lesson():
             assert scene.executor.execute("", first).kind != "rows" and messages(lines)[0].weight == 0
             assert final_answer(lines) == scene.question.gold
     assert failed > 40
+
+
+def test_the_pieces_of_a_message_have_the_ids_of_the_whole():
+    codec = load_codec(Path(__file__).parent.parent / "data/models/tiny")
+    rng = random.Random(2)
+    split = 0
+    for scene in drawn(range(10)):
+        lines = agent_transcript(scene, rng, replace(SKILLED, misname=1.0, repair=1.0))
+        for thought, rest in zip(lines, lines[1:], strict=False):
+            if thought.weight > 1:
+                split += 1
+                pieces = [*codec.encode(thought.text), *codec.encode(rest.text)]
+                assert pieces == list(codec.encode(thought.text + rest.text))
+    assert split > 10

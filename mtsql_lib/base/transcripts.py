@@ -50,6 +50,8 @@ class Habits:
     plan: bool = True  # says which tables and columns a query takes before it proposes it (`plans.py`)
 
 
+_LESSON = 4.0  # weight of a thought after a failure: there a repair departs from what failed
+
 SKILLED = Habits()
 WEAK = Habits(repair=0.8, silent=(0.0, 0.25, 0.1, 0.1, 0.1, 0.1, 0.1))
 
@@ -67,7 +69,7 @@ class Scene:
 @dataclass(frozen=True)
 class Line:
     """One piece of a transcript: text and the weight of its loss (0 for environment text and wrong proposals,
-    0.5 for giving up).
+    0.5 for giving up, 4 for a thought after a failure).
     """
 
     text: str
@@ -112,11 +114,19 @@ def agent_transcript(
     )
     lines: list[Line] = []
     for text, weight in _act(scene, rng, habits, own_failure, environment):
+        lesson = any(result.outcome.kind != "rows" for result in environment.log)
         observation = environment.step(text)
-        lines += [Line(text + "<|im_end|>", weight), Line(observation.text, 0.0)]
+        lines += [*_weighted(text + "<|im_end|>", weight, lesson), Line(observation.text, 0.0)]
         if observation.done:
             break
     return [line for line in lines if line.text]
+
+
+def _weighted(text: str, weight: float, lesson: bool) -> list[Line]:
+    thought, end, rest = text.partition("</think>\n")
+    if lesson and end:
+        return [Line(thought + end, weight * _LESSON), Line(rest, weight)]
+    return [Line(text, weight)]
 
 
 def _act(

@@ -114,11 +114,12 @@ _ENDS = ["", "", "", "l", "m", "n", "r", "s", "t", "x", "ck", "nd", "rk", "lt", 
 
 def invent(rng: random.Random) -> str:
     """A word that no one has seen: two or three syllables ("brondal"), or the beginning of a listed word and
-    the end of another ("prescipline"), so that the tokenizer's pieces of real words are met as pieces.
+    the end of another ("prescipline", "roomination"), so that the tokenizer's pieces of real words are met as
+    pieces.
     """
     if rng.random() < 0.6:
         left, right = (rng.choice(_stock()) for _ in range(2))
-        return left[: rng.randint(2, 6)] + right[-rng.randint(2, 7) :]
+        return left[: rng.randint(2, min(len(left), 8))] + right[-rng.randint(2, min(len(right), 8)) :]
     count = 2 if rng.random() < 0.75 else 3
     pick = rng.choice
     return "".join(pick(_STARTS) + pick(_MIDDLES) for _ in range(count)) + pick(_ENDS)
@@ -126,12 +127,12 @@ def invent(rng: random.Random) -> str:
 
 @lru_cache(maxsize=1)
 def _stock() -> tuple[str, ...]:
-    """Longer words of all lists."""
+    """The words of all lists but the shortest."""
     known = vocabulary()
     texts = [noun.one for noun in known.nouns]
     texts += [text for concept in known.concepts for text in (*concept.names, *concept.values)]
     texts += [text for words in known.lists.values() for text in words]
-    return tuple(sorted({word for text in texts for word in re.findall("[a-z]{6,}", text.lower())}))
+    return tuple(sorted({word for text in texts for word in re.findall("[a-z]{4,}", text.lower())}))
 
 
 def _nouns() -> list[Noun]:
