@@ -66,7 +66,7 @@ def test_the_prompt_holds_earlier_questions_but_no_sql(make):
         (compose(call=("exec_sql", "SELECT 1 FROM ferry WHERE flag = 'nor'")), "0 rows"),
         (
             compose(call=("exec_sql", "SELECT nam FROM ferry")),
-            "error: no such column: nam; ferry: ferry_id, name, flag, built, home_port_id",
+            "error: no such column: nam; perhaps name; ferry: ferry_id, name, flag, built, home_port_id",
         ),
         (compose(call=("exec_sql", "SELECT DISTINCT flag FROM ferry")), "2 rows: NOR | SWE"),
         (compose(call=("memory_retrieve", GOLD)), "SELECT count(*) FROM ferry WHERE flag = 'NOR'"),
