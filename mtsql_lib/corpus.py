@@ -3,7 +3,7 @@
 `build` writes the Spider layout: `database/<id>/<id>.sqlite`, and in `steps/` (goal-driven, like SParC) and
 `talk/` (a person talking, like CoSQL) `tables.json`, `train.json` and `dev.json`; beside them a card and
 checksums. The same sources and seed give the same bytes on every machine. `check` proves a copy. What the
-dialogues are made of is the business of `moves.py`; nothing here depends on the order of a set or on
+dialogues are made of is the business of `world/moves.py`; nothing here depends on the order of a set or on
 SQLite's version.
 """
 

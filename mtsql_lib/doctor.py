@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 _SQLITE = (3, 35)  # older ones lack functions that the executor's allow-list and the corpora count on
 _LOADED = 200e6  # bytes of weights up to which the model is really loaded
 _MEMORY = {
-    "float32": 3e9,
+    "float32": 4e9,
     "bfloat16": 32e9,
 }  # bytes: torch, trl and a kernel; and the CPU side of large models
 _DISK = {"float32": 2e9, "bfloat16": 200e9}  # bytes: store, executed notebooks, checkpoints

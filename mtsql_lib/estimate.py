@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtsql_lib.config import Profile
+from mtsql_lib.systems import SYSTEMS
 
 PROMPT_TOKENS = 1500  # schema, instructions and earlier questions in the full templates
 LONGEST_PROMPT = 4_000  # the paper allows as much
@@ -99,7 +100,8 @@ ASSUMPTIONS = f"""\
   episodes. Time: one step reads the weights and half of each row's cache, at 50 % of 2.0e12 bytes a
   second.
   tokens: prompt {PROMPT_TOKENS}, response {RESPONSE_TOKENS}; unsolved before each round {POOL};
-  {KEPT} trajectories a covered question; training turns {TURNS}."""
+  {KEPT} trajectories a covered question; training turns {TURNS};
+  {len(SYSTEMS)} systems are evaluated."""
 
 
 def shape_of(model: str | Path) -> Shape | None:
@@ -160,13 +162,14 @@ def _hours(profile: Profile, shape: Shape, card: Card, rows: int) -> dict[str, f
     asked = sum(POOL[min(n, 2)] * (profile.sampling.questions or turns) for n in rounds)
     kept = sum((1 - POOL[min(n + 1, 2)]) * turns * KEPT for n in rounds) * profile.sft.epochs
     graded = (profile.curriculum.questions or turns) * profile.curriculum.samples
-    updates = sum(profile.rl.steps_per_bin) * profile.rl.prompts_per_step * profile.rl.group_size
-    tested = sum(profile.evaluation.questions or TEST_TURNS.get(name, 0) for name in profile.data.test)
+    played = sum(profile.rl.steps_per_bin) * profile.rl.prompts_per_step * profile.rl.group_size
+    updates = played * (2 - profile.rl.process_from)  # the process arm branches off the outcome arm
+    asked_in_tests = sum(profile.evaluation.questions or TEST_TURNS.get(c, 0) for c in profile.data.test)
     old = 2 + 2 * (profile.rl.beta > 0)  # log-probabilities of the sampling and of the reference model
     return {
         "sampling": generating(asked * profile.sampling.samples),
         "SFT": training(kept),
         "curriculum": generating(graded),
         "RL": generating(updates) + training(updates, 8 + old),
-        "evaluation": generating(tested),
+        "evaluation": generating(asked_in_tests * len(SYSTEMS)),
     }

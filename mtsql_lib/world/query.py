@@ -1,6 +1,6 @@
 """Structured SQL of the generated world: the dialogue moves edit it, `to_sql` spells it.
 
-It covers what Spider's evaluator can parse (`docs/decisions.md`): joins along foreign keys, one AND/OR
+It covers what Spider's evaluator can parse (`docs/evaluator.md`): joins along foreign keys, one AND/OR
 chain of conditions, GROUP BY with HAVING, ORDER BY with LIMIT, nested queries as condition operands, and
 one set operation. It is not a parser: text never becomes a `Query`.
 """
