@@ -38,6 +38,7 @@ class Arm:
 ARMS = {
     "rl_outcome": Arm(),
     "rl_process": Arm("process", branch=True),  # the authors' run: process reward in the last third
+    "rl_outcome_branch": Arm(branch=True),  # the same with nothing new but the optimiser
     "rl_process_all": Arm("process"),
     "rl_propose": Arm("propose", branch=True),
     "rl_verify": Arm("verify", branch=True),

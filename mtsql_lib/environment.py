@@ -74,6 +74,11 @@ class Episode:
     answer: str | None
     stop: str
 
+    @property
+    def malformed(self) -> bool:
+        """A call could not be read, or a message wrote a tool response itself."""
+        return any(r.fault for r in self.log) or any(parse_message(step.text).forged for step in self.steps)
+
     def ids(self) -> list[int]:
         """Prompt, sampled and environment ids in order, shape (T,)."""
         parts = (part for step in self.steps for part in (step.ids, step.observation_ids))

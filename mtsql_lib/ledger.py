@@ -119,14 +119,16 @@ def _rounded(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def sift(episodes: Sequence[Episode], limit: int) -> tuple[list[Episode], Counter]:
-    """Episodes fit to be imitated, and how many are not: `cut` by the token budget, without an `answer`, or
-    `overlong` (more than `limit` ids after the prompt)."""
+    """Episodes fit to be imitated, and how many are not: `cut` by the token budget, without an `answer`,
+    `malformed`, or `overlong` (more than `limit` ids after the prompt)."""
     kept, dropped = [], Counter()
     for episode in episodes:
         if episode.stop == "length":
             dropped["cut"] += 1
         elif episode.answer is None:
             dropped["unanswered"] += 1
+        elif episode.malformed:
+            dropped["malformed"] += 1
         elif len(episode.ids()) - len(episode.prompt_ids) > limit:
             dropped["overlong"] += 1
         else:

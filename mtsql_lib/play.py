@@ -22,6 +22,7 @@ from mtsql_lib.rewards import RewardBreakdown, final_sql, reward
 from mtsql_lib.schema import read_schema
 from mtsql_lib.scoring import SCORING_LIMITS, Judge, Score
 
+PATIENCE = 0.25  # seconds; on a GPU, where no bytes are promised, a slow query must not hold up the others
 JUDGE_SECONDS = 10.0  # a runaway answer must not hold up a training step for the minute that scoring allows
 
 
@@ -186,6 +187,8 @@ class Player:
         return done
 
     def _play_batch(self, batch, setting: Setting, seed: int) -> list[Scored]:
+        import torch
+
         from mtsql_lib.rollout import rollout, row_seed
 
         limits = self.table.profile.rollout
@@ -199,6 +202,7 @@ class Player:
             samples=[sample for _, _, sample in batch],
             max_message_tokens=limits.max_tokens,
             max_episode_tokens=limits.max_episode_tokens,
+            patience=PATIENCE if torch.cuda.is_available() else None,
         )
         return [
             self.table.scored(question, episode)

@@ -85,11 +85,12 @@ def branch_step(run: Run) -> int:
 
 
 def _order(run: Run, arm: Arm) -> list[str]:
-    """The questions of every update; without a curriculum they are drawn from all training questions."""
+    """The questions of every update; without a curriculum they are drawn from all bins alike."""
     rl, seed = run.profile.rl, f"{run.profile.seed} order"
+    bins = measure_difficulty(run)
     if arm.curriculum:
-        return curriculum.schedule(measure_difficulty(run), rl.steps_per_bin, rl.prompts_per_step, seed)
-    everything = curriculum.Bin(tuple(run.pool), float("nan"))
+        return curriculum.schedule(bins, rl.steps_per_bin, rl.prompts_per_step, seed)
+    everything = curriculum.Bin(tuple(q for part in bins for q in part.questions), float("nan"))
     return curriculum.schedule([everything], [sum(rl.steps_per_bin)], rl.prompts_per_step, seed)
 
 
@@ -98,6 +99,7 @@ def rollouts(run: Run, name: str, first_step: int = 0):
     keep in the store.
     """
     from mtsql_lib.ledger import Played
+    from mtsql_lib.rollout import check_tokens
 
     arm, rl, table = ARMS[name], run.profile.rl, run.table(run.profile.data.train)
     setting = replace(arm.setting, samples=rl.group_size, temperature=rl.temperature)
@@ -107,6 +109,8 @@ def rollouts(run: Run, name: str, first_step: int = 0):
         asked = [run.questions[i] for i in question_ids]
         stream = int(digest_of([run.profile.seed, name, first_step + step])[:15], 16)
         scored = player.play_groups(asked, setting, stream)
+        for s in scored:
+            check_tokens(s.episode, player.codec)
         rewards, advantages = [], []
         for start in range(0, len(scored), rl.group_size):
             group = scored[start : start + rl.group_size]
@@ -139,21 +143,27 @@ def share_out(
 
 def choose_checkpoint(run: Run, name: str, target: Path, first_step: int = 0) -> dict:
     """The kept checkpoint with the highest EX + EM on held-out training dialogues (the later one of
-    equals), and all scores.
+    equals), and all scores. Every arm may choose among those after the branch, so that none has more to
+    choose from.
     """
     scores = {}
     for folder in sorted(target.glob("step-*")):
         player = Player(run.table(run.profile.data.train), folder)
         scored = player.play(run.held_out, ARMS[name].setting, run.profile.seed)
         scores[folder.name] = sum(s.score.ex + s.score.em for s in scored) / len(scored)
-        step = first_step + int(folder.name.split("-")[1])
+        step = first_step + _number(folder.name)
         run.store.add_metrics(name, step, {"held_out": scores[folder.name]})
         found = f"{scores[folder.name]:.3f} (EX + EM) on {len(scored)} held-out training questions"
         print(f"{name}: {folder.name} scores {found}", flush=True)
     if not scores:
         raise KitError(f"{name} kept no checkpoint: rl.save_every is larger than its number of updates")
-    best = max(scores, key=lambda folder: (scores[folder], folder))
+    late = [folder for folder in scores if first_step + _number(folder) > branch_step(run)]
+    best = max(late or scores, key=lambda folder: (scores[folder], folder))
     return {"checkpoint": best, "scores": scores}
+
+
+def _number(checkpoint: str) -> int:
+    return int(checkpoint.split("-")[1])
 
 
 def _figures(scored: Sequence[Scored], judge: Judge) -> dict[str, float]:
@@ -166,6 +176,7 @@ def _figures(scored: Sequence[Scored], judge: Judge) -> dict[str, float]:
         "process": sum(s.reward.process for s in scored) / count,
         "calls": sum(len(s.episode.log) for s in scored) / count,
         "trouble": len(trouble) / count,
+        "malformed": sum(s.episode.malformed for s in scored) / count,
     }
     return figures | ({"recovered": sum(row.ex for row in trouble) / len(trouble)} if trouble else {})
 

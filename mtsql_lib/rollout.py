@@ -5,9 +5,9 @@ the observation is there the row goes on too. Token in, token out: sampled ids a
 and never encoded again; an observation is encoded once, by itself.
 
 The same call gives the same episodes. A tool result is taken up at a fixed step after its call, so the batch
-does not depend on how fast a thread was; only a result that is more than `patience` late is left to come when
-it comes. Which ids a row samples depends on its own seed alone, also across calls; the last bits of its log-
-probabilities may depend on the batch (`kv_cache.py`). Left out: retries, and tools that outlive their
+does not depend on how fast a thread was; only with `patience`, in seconds, a result that is later is left to
+come when it comes. Which ids a row samples depends on its own seed alone, also across calls; the last bits of
+its log-probabilities may depend on the batch (`kv_cache.py`). Left out: retries, and tools that outlive their
 episode.
 """
 
@@ -45,7 +45,7 @@ def rollout(
     max_episode_tokens: int,
     samples: Sequence[int] | None = None,
     workers: int = 4,
-    patience: float = 0.25,
+    patience: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Episode]:
     """Play every (fresh) environment to its end; episodes in the order of the environments.
@@ -126,7 +126,7 @@ class _Play:
 class _Calls:
     """Environments at work in threads, taken up in the order in which their messages ended."""
 
-    def __init__(self, pool: ThreadPoolExecutor, patience: float):
+    def __init__(self, pool: ThreadPoolExecutor, patience: float | None):
         self._pool, self._patience, self._clock = pool, patience, 0
         self._waiting: list[_Call] = []
 
@@ -197,8 +197,8 @@ def check_tokens(
     Holds: `ids` (default: the episode's own, or a row of the batch that reaches the loss) are prompt, sampled
     and environment ids in order; `mask` is 1 exactly on sampled ids; prompt and observations are what the
     codec makes of their text, and a message's text what it makes of its ids; every message ends with the one
-    end-of-turn token in it, unless the token budget cut it; every sampled id has its log-probability; only
-    the last step has no observation.
+    end-of-turn token in it, unless the token budget cut it; every sampled id has its log-probability, or the
+    message has none; only the last step has no observation.
     """
     where = f"episode {episode.question_id} #{episode.sample}"
     last = len(episode.steps) - 1
@@ -237,7 +237,7 @@ def _check_step(step: Step, where: str, codec: Codec, *, last: bool, cut: bool) 
     _hold(codec.end_of_turn not in body, f"{where} has an end-of-turn token inside")
     _hold(codec.decode(body) == step.text, f"{where}: the text is not the decoded ids")
     _hold(
-        len(step.logprobs) == len(step.ids),
+        len(step.logprobs) in (0, len(step.ids)),  # none: written by hand
         f"{where} has {len(step.logprobs)} log-probabilities for {len(step.ids)} ids",
     )
     encoded = codec.encode(step.observation) if step.observation else []

@@ -13,12 +13,12 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from mtsql_lib import sampling
 from mtsql_lib.config import Profile
-from mtsql_lib.dialogues import Question
+from mtsql_lib.dialogues import Question, find_split
 from mtsql_lib.environment import Episode
 from mtsql_lib.errors import KitError
 from mtsql_lib.play import Player, Scored, Setting, Table, corpus_questions, whole_dialogues
@@ -143,10 +143,11 @@ def play_through(
     for row in run.store.episodes(name):
         if row["question_id"] in known_questions:
             known[row["question_id"], row["sample"]] = from_row(row, known_questions[row["question_id"]])
+    stream = int(digest_of([run.profile.seed, name])[:15], 16)  # no stage repeats the luck of another
     return run.player(checkpoint, corpus).play(
         asked,
         setting,
-        run.profile.seed,
+        stream,
         keep=lambda batch: run.store.add_episodes(to_row(name, s) for s in batch),
         known=lambda question_id, sample: known.get((question_id, sample)),
         progress=None if quiet else Progress(name),
@@ -176,8 +177,21 @@ def config_of(run: Run, *sections: str) -> dict:
     return {section: everything[section] for section in sections}
 
 
-def corpus_hash(run: Run) -> str:
-    return sha256_file(corpus_folder(run, run.profile.data.train) / "train.json")
+def corpus_hash(run: Run, corpus: str = "", split: str = "train") -> str:
+    """sha256 over what episodes on a corpus (default: the training corpus) depend on: dialogues, tables.json
+    and databases.
+    """
+    folder = corpus_folder(run, corpus or run.profile.data.train)
+    tables, databases = folder / "tables.json", run.table(corpus or run.profile.data.train).databases
+    files = [sha256_file(find_split(folder, split)), _databases_hash(databases)]
+    return sha256_of([*files, sha256_file(tables) if tables.is_file() else ""])
+
+
+@cache
+def _databases_hash(folder: Path) -> str:
+    return sha256_of(
+        {p.relative_to(folder).as_posix(): sha256_file(p) for p in sorted(folder.glob("*/*.sqlite"))}
+    )
 
 
 def digest_of(value) -> str:

@@ -35,7 +35,9 @@ class Sampled:
 @dataclass(frozen=True)
 class RoundCounts:
     """What a round saw and kept. `by_rule` counts kept trajectories: short or long as the rule wants them,
-    `nearest` for questions that have none of the wanted kind, `first` without selection."""
+    `nearest` for questions that have none of the wanted kind, `first` without selection. Of all episodes
+    some were `cut` by the token budget, some ended `unanswered`, and some hold a `malformed` message.
+    """
 
     questions: int
     episodes: int
@@ -43,6 +45,9 @@ class RoundCounts:
     covered: int
     kept: int
     by_rule: dict[str, int] = field(default_factory=dict)
+    cut: int = 0
+    unanswered: int = 0
+    malformed: int = 0
 
 
 def select(
@@ -77,8 +82,17 @@ def select(
         rules[rule] = rules.get(rule, 0) + len(chosen)
     covered = sum(any(s.valid for s in drawn) for drawn in samples.values())
     everything = [s for drawn in samples.values() for s in drawn]
+    episodes = [s.episode for s in everything]
     return kept, RoundCounts(
-        len(samples), len(everything), sum(s.valid for s in everything), covered, len(kept), rules
+        questions=len(samples),
+        episodes=len(episodes),
+        valid=sum(s.valid for s in everything),
+        covered=covered,
+        kept=len(kept),
+        by_rule=rules,
+        cut=sum(e.stop == "length" for e in episodes),
+        unanswered=sum(e.answer is None and e.stop != "length" for e in episodes),
+        malformed=sum(e.malformed for e in episodes),
     )
 
 

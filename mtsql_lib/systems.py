@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from mtsql_lib.arms import ARMS
 from mtsql_lib.play import Scored, Setting
-from mtsql_lib.run import Run, config_of, corpus_folder, development, play_through
-from mtsql_lib.store import sha256_file, sha256_folder, stage
+from mtsql_lib.run import Run, config_of, corpus_hash, development, play_through
+from mtsql_lib.store import sha256_folder, stage
 
 # The systems of the results table: how each plays, and which checkpoint it is.
 SYSTEMS = {
@@ -29,6 +29,7 @@ ABLATIONS = {
     "no_execute": ("rl_no_execute", ARMS["rl_no_execute"].setting),
     "no_memory": ("rl_no_memory", ARMS["rl_no_memory"].setting),
     "no_curriculum": ("rl_no_curriculum", Setting()),
+    "outcome_branch": ("rl_outcome_branch", Setting()),
     "process_all": ("rl_process_all", Setting()),
     "propose_only": ("rl_propose", Setting()),
     "verify_only": ("rl_verify", Setting()),
@@ -42,9 +43,8 @@ def evaluate(run: Run, system: str, corpus: str) -> list[Scored]:
     """
     checkpoint, setting = (SYSTEMS | ABLATIONS)[system]
     name = f"eval_{system}/{corpus}"
-    folder = corpus_folder(run, corpus)
     asked = development(run, corpus)
-    inputs = {"model": sha256_folder(run.checkpoint(checkpoint)), "corpus": sha256_file(folder / "dev.json")}
+    inputs = {"model": sha256_folder(run.checkpoint(checkpoint)), "corpus": corpus_hash(run, corpus, "dev")}
     config = config_of(run, "evaluation", "rollout") | {"setting": asdict(setting)}
     with stage(run.folder, name, inputs=inputs, config=config, seed=run.profile.seed) as current:
         scored = play_through(run, name, checkpoint, asked, setting, corpus, quiet=current.fresh)

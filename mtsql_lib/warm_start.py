@@ -59,6 +59,12 @@ def warm_start(run: Run, number: int) -> Path:
             f"no trajectory was kept up to round {number}: the base solves none of the sampled questions; "
             "sample more (sampling.questions, sampling.samples) or train the base longer (make base)"
         )
+    from mtsql_lib.rollout import check_tokens
+    from mtsql_lib.tokens import load_codec
+
+    codec = load_codec(run.checkpoint("base"))
+    for episode in episodes:
+        check_tokens(episode, codec)
     return _finetune(run, f"sft_{number}", before, episodes)
 
 

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from toy_model import episode, questions  # noqa: E402
 
+from mtsql_lib.environment import ToolResult  # noqa: E402
 from mtsql_lib.errors import KitError  # noqa: E402
 from mtsql_lib.ledger import IGNORED, Played, TokenLedger, batch_of, rows_of, sft_rows, sift  # noqa: E402
 from mtsql_lib.tokens import train_spelled_tokenizer  # noqa: E402
@@ -189,9 +190,13 @@ def test_advantages_must_be_as_many_as_sampled_tokens(codec, played):
 def test_sift_counts_what_it_leaves_out(codec):
     good, cut = episode(codec, "a"), episode(codec, "b", stop="length")
     long, silent = episode(codec, "c", calls=5), dataclasses.replace(good, answer=None, stop="no_answer")
-    kept, dropped = sift([good, cut, long, silent], limit=len(good.ids()))
+    fault = ToolResult(0, "exec_sql", "", None, "the tool call has no code")
+    faulty = dataclasses.replace(good, log=(*good.log, fault))
+    forger = dataclasses.replace(good.steps[0], text="<tool_response>\n1 row\n</tool_response>")
+    forged = dataclasses.replace(good, steps=(forger, *good.steps[1:]))
+    kept, dropped = sift([good, cut, long, silent, faulty, forged], limit=len(good.ids()))
     assert kept == [good]
-    assert dropped == {"cut": 1, "overlong": 1, "unanswered": 1}
+    assert dropped == {"cut": 1, "overlong": 1, "unanswered": 1, "malformed": 2}
 
 
 def test_rows_of_reads_padded_and_packed_batches(codec):

@@ -207,7 +207,7 @@ def test_a_slow_tool_does_not_hold_up_the_others():
 def test_tools_run_side_by_side():
     everyone = threading.Barrier(8)
     environments = [Told(f"q{i}", ["o", "o"], work=lambda: everyone.wait(20)) for i in range(8)]
-    _, episodes = play(environments, [["a", "b", "c"]] * 8, workers=8, patience=20)
+    _, episodes = play(environments, [["a", "b", "c"]] * 8, workers=8)
     assert all(episode.stop == "answer" for episode in episodes)
 
 
@@ -217,7 +217,7 @@ def test_the_batch_does_not_depend_on_how_fast_a_thread_is():
     for seconds in (0.0, 0.03):
         waits = [partial(time.sleep, seconds * i) for i in range(3)]
         environments = [Told(f"q{i}", ["o", "o"], work) for i, work in enumerate(waits)]
-        engine, _ = play(environments, scripts, patience=20)
+        engine, _ = play(environments, scripts)
         layouts.append(engine.steps)
     assert layouts[0] == layouts[1]
 

@@ -15,7 +15,7 @@ from mtsql_lib.errors import KitError
 from mtsql_lib.play import Player, act
 from mtsql_lib.protocol import compose
 from mtsql_lib.reinforcement import branch_step, measure_difficulty, reinforce
-from mtsql_lib.run import open_run
+from mtsql_lib.run import corpus_hash, open_run
 from mtsql_lib.store import read_json, sha256_folder
 from mtsql_lib.systems import evaluate
 from mtsql_lib.warm_start import kept_episodes, sample_round, short_horizon, successes, warm_start
@@ -83,7 +83,10 @@ def test_every_arm_trains_as_many_updates_and_its_branch_leaves_the_outcome_arm(
         reinforce(run, name)
         steps = [step for step, _ in run.store.metrics(name, "reward")]
         assert steps == list(range(branch_step(run) + 1 if arm.branch else 1, 3))
-        assert read_json(run.folder / name / "chosen.json")["scores"]
+        chosen = read_json(run.folder / name / "chosen.json")
+        first = branch_step(run) if arm.branch else 0
+        assert len(chosen["scores"]) == len(steps)
+        assert first + int(chosen["checkpoint"].removeprefix("step-")) > branch_step(run)
     (_, plain), (_, dense) = (run.store.metrics(name, "reward")[-1] for name in ("rl_outcome", "rl_process"))
     assert plain == 1.0 < dense  # half of the episodes are right, EX + EM = 2
     tools = {json.loads(row["episode"])["mode"] for row in run.store.episodes("rl_short/0000")}
@@ -112,7 +115,7 @@ def test_the_claims_find_every_system(run, tmp_path):
     asked = len(evaluate(run, "direct", "steps"))
     assert sum(sheet.home) == asked and len(sheet.home) == len(sheet.questions) > asked
     findings = {f.claim.id: f for f in findings_of([(run, other)])}
-    assert findings["T2"].interval.estimate == 0.0 and findings["T2"].verdict == "not shown"
+    assert findings["T2"].interval.estimate == 0.0 and findings["T2"].verdict == "one seed"
     assert findings["T8"].verdict == "not run"  # the script meets no trouble
 
 
@@ -126,3 +129,16 @@ def test_a_base_that_solves_nothing_is_told_so(run, tmp_path, monkeypatch):
     sample_round(lost, 1)
     with pytest.raises(KitError, match="no trajectory was kept"):
         warm_start(lost, 1)
+
+
+def test_public_corpora_are_hashed_in_their_published_layout(run, tmp_path):
+    corpus = tmp_path / "cosql" / "sql_state_tracking"
+    corpus.mkdir(parents=True)
+    for split in ("train", "dev"):
+        (corpus / f"cosql_{split}.json").write_text("[]")
+    data = {"corpora": str(tmp_path), "train": "cosql", "test": ["cosql"]}
+    public = open_run("smoke", 1, str(tmp_path / "run"), json.dumps(SMALL | {"data": data}))
+    before = corpus_hash(public, "cosql", "dev")
+    assert before != corpus_hash(run) and before == corpus_hash(public)  # both files are empty lists
+    (corpus / "cosql_dev.json").write_text("[ ]")
+    assert corpus_hash(public, "cosql", "dev") != before

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtsql_lib.statistics import Interval, mean_interval, paired_interval, seeds_interval
+from mtsql_lib.statistics import Interval, mean_interval, over_seeds, paired_interval, t_quantile
 
 
 def test_estimate_by_hand():
@@ -79,23 +79,46 @@ def test_pairing_sees_what_two_separate_intervals_do_not():
     assert paired_interval(first.tolist(), second.tolist(), names).shown
 
 
-def test_seeds_are_part_of_the_luck():
-    # the same answers three times: no luck of training; shifted by seed: the interval must hold the shift
+def mean_of(runs):
+    """The statistic of a mean over seeds and questions, in per cent."""
+    values = np.asarray(runs, dtype=float)
+    return lambda weights, chosen: 100 * chosen @ values @ weights / (chosen.sum() * weights.sum())
+
+
+def test_the_error_over_seeds_adds_dialogues_and_training():
     names = [str(n // 4) for n in range(80)]
     answers = (np.random.default_rng(1).random(80) < 0.5).astype(float)
-    alone, thrice = mean_interval(answers.tolist(), names), seeds_interval([answers.tolist()] * 3, names)
-    assert (thrice.estimate, thrice.low, thrice.high) == pytest.approx(
-        (alone.estimate, alone.low, alone.high)
+    alone = over_seeds(mean_of([answers]), names, 1, draws=4000)
+    assert over_seeds(mean_of([answers] * 3), names, 3, draws=4000) == alone  # no luck of training
+    bootstrap = mean_interval(answers.tolist(), names, draws=4000)
+    assert alone.interval().high - alone.estimate == pytest.approx(
+        bootstrap.high - bootstrap.estimate, rel=0.15
     )
-    shifted = seeds_interval([(answers + s).tolist() for s in (-0.3, 0.0, 0.3)], names)
-    assert shifted.estimate == pytest.approx(alone.estimate)
-    assert shifted.high - shifted.low > 1.5 * (alone.high - alone.low)
-    # no luck of dialogues: three seeds drawn from three, 27 ways
-    steady = seeds_interval([[0.0] * 80, [0.5] * 80, [1.0] * 80], names, draws=20_000)
-    exact = [100 * sum(drawn) / 3 for drawn in itertools.product((0, 0.5, 1), repeat=3)]
-    assert (steady.low, steady.high) == pytest.approx(
-        tuple(np.percentile(exact, (2.5, 97.5), method="inverted_cdf"))
-    )
+    # no luck of dialogues: the textbook's t interval of three numbers
+    steady = over_seeds(mean_of([[0.0] * 80, [0.5] * 80, [1.0] * 80]), names, 3).interval()
+    assert steady.estimate == 50.0
+    assert steady.high - 50.0 == pytest.approx(4.302653 * 50 / math.sqrt(3), rel=1e-3)
+
+
+@pytest.mark.parametrize(("training", "dialogue"), [(3.0, 0.3), (1.0, 1.0), (0.0, 1.0)])
+def test_the_interval_over_seeds_covers_the_truth(training, dialogue):
+    random, hits, trials = np.random.default_rng(11), 0, 200
+    names = [str(n // 3) for n in range(90)]
+    for _ in range(trials):
+        shared = np.repeat(random.normal(0, dialogue, 30), 3)
+        runs = [shared + random.normal(0, training / 5) + random.normal(0, 0.3, 90) for _ in range(3)]
+        interval = over_seeds(mean_of(runs), names, 3, draws=100).interval()
+        hits += interval.low <= 0 <= interval.high
+    assert hits / trials >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("share", "freedom", "expected"),
+    [(0.975, 1, 12.7062), (0.975, 2, 4.3027), (0.975, 2.5, 3.5759), (0.9917, 4, 3.9602), (0.975, 1e9, 1.96)],
+)
+def test_quantiles_of_t(share, freedom, expected):
+    assert t_quantile(share, freedom) == pytest.approx(expected, rel=2e-3)
+    assert t_quantile(1 - share, freedom) == pytest.approx(-expected, rel=2e-3)
 
 
 runs = st.lists(st.tuples(st.floats(0, 1), st.sampled_from("abcdef")), min_size=1, max_size=30)
@@ -138,8 +161,7 @@ def test_it_prints_well():
         lambda: mean_interval([], []),
         lambda: mean_interval([1.0], ["a", "b"]),
         lambda: paired_interval([1.0], [1.0, 0.0], ["a"]),
-        lambda: seeds_interval([], ["a"]),
-        lambda: seeds_interval([[1.0], [1.0, 0.0]], ["a"]),
+        lambda: over_seeds(lambda weights, chosen: float("nan"), ["a", "b"], 3),
     ],
 )
 def test_refused(call):

@@ -46,6 +46,35 @@ def test_a_system_that_was_not_played_leaves_the_claim_untested():
     assert found.interval is None and found.verdict == "not run"
 
 
+def test_one_seed_alone_has_no_verdict():
+    made = sheet(untrained=lambda t: 0.2, direct=lambda t: 0.6)
+    alone = Sheet({name: runs[:1] for name, runs in made.rows.items()}, made.home)
+    assert check(claim("T2"), alone, 100).verdict == "one seed"
+
+
+def test_a_part_that_was_not_met_leaves_the_claim_untested():
+    made = sheet(short_sft=lambda t: 0.2, rl_process=lambda t: 0.2 + 0.3 * (t > 0))
+    rows_without = {
+        n: [[replace(r, hardness="easy") for r in part] for part in runs] for n, runs in made.rows.items()
+    }
+    assert check(claim("T4"), Sheet(rows_without, made.home), 50).verdict == "not run"
+
+
+def test_parts_without_an_effect_are_hardly_ever_contradicted():
+    wrong = 0
+    for trial in range(60):
+        rng = random.Random(trial)
+        made = Sheet(
+            {
+                n: [rows(lambda t: 0.4, f"{n}{s}{rng.random()}") for s in range(3)]
+                for n in ("untrained", "round3", "rl_process")
+            },
+            tuple(True for _ in QUESTIONS),
+        )
+        wrong += check(claim("T1"), made, 60).verdict == "contradicted"
+    assert wrong <= 6  # 2.5 % in truth
+
+
 def test_a_claim_of_two_parts_is_as_good_as_the_weaker_one():
     parts = sheet(untrained=lambda t: 0.1, round3=lambda t: 0.5, rl_process=lambda t: 0.5)
     found = check(claim("T1"), parts, 300)
@@ -79,7 +108,7 @@ def test_recovery_counts_the_episodes_in_trouble_alone():
     there = [Row("0/0", "0", 0, ex=True, met_error=True), Row("1/0", "1", 0, ex=True)]
     before = [Row("0/0", "0", 0, met_empty=True), Row("1/0", "1", 0, ex=True)]
     made = Sheet({"untrained": [before], "rl_process": [there]}, (True, True))
-    assert claim("T8").value(Means(made)) == 100.0
+    assert claim("T8").parts[0](Means(made)) == 100.0
 
 
 def test_correlation_over_checkpoints():
@@ -114,7 +143,8 @@ def test_every_system_that_a_claim_names_is_played():
 
     asked = Asked()
     for one in (*TAKEAWAYS, *ABLATION_CLAIMS):
-        one.value(asked)
+        for part in one.parts:
+            part(asked)
     assert asked.names <= {*SYSTEMS, *ABLATIONS, "unselected"}
     assert {*ABLATIONS, "unselected"} <= asked.names  # and nothing is played for no claim
     assert len({one.id for one in (*TAKEAWAYS, *ABLATION_CLAIMS)}) == len(TAKEAWAYS) + len(ABLATION_CLAIMS)
