@@ -18,7 +18,7 @@ STAMP := .venv/.installed
 RUN := --profile $(PROFILE) --seed $(SEED)
 
 help: ## show this list
-	@echo "make <target> [PROFILE=smoke|laptop] [SEED=1]"
+	@echo "make <target> [PROFILE=smoke|laptop|qwen3-1.7b|qwen3-4b] [SEED=1]"
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 reproduce: $(STAMP) ## run the five notebooks: sampling, SFT, curriculum RL, evaluation, report
