@@ -21,7 +21,7 @@ class Recipe:
     rope_theta: float = 1e6  # as Qwen3: slow enough for places hundreds of tokens apart to match
     row_tokens: int = 768
     rows: int = 5
-    steps: int = 17000
+    steps: int = 23500
     warmup: int = 50
     decay_share: float = 0.45
     learning_rate: float = 3e-3
@@ -41,10 +41,23 @@ class Recipe:
     early_agent_share: float = 0.1
     agent_from: int = 12000
     agent_share: float = 0.5
-    own_share: float = 0.4  # of the databases, once there are own failures
+    own_share: float = 0.35  # of the databases, once there are own failures
     # steps at which fresh own failures are collected
-    own_at: tuple[int, ...] = (12200, 13500, 14200, 15100, 15200, 16000)
+    own_at: tuple[int, ...] = (
+        12200,
+        13500,
+        14200,
+        15200,
+        16000,
+        17000,
+        18000,
+        19000,
+        19700,
+        20700,
+        21700,
+        22700,
+    )
     own_dialogues: int = 500
-    weak_from: int = 16500  # step from which the scripted agent's habits are the weak ones
+    weak_from: int = 22900  # step from which the scripted agent's habits are the weak ones
     skilled: Habits = SKILLED
     weak: Habits = WEAK
