@@ -2,9 +2,10 @@
 
 TRL does the optimisation, the kit does the episodes; `ledger.py` makes the tensors and checks every batch
 that reaches the loss. `MultiTurnGRPO` replaces one method of TRL 1.16 (`_generate_and_score_completions`:
-rollouts, rewards and (B, T) advantages come from outside) and one more where one process holds the whole
-model (`_get_per_token_logps_and_entropies`: the prompt of a group is computed once). A contract test pins
-both. `training.py` drives them.
+rollouts, rewards and (B, T) advantages come from outside). Where one process holds the whole model two more
+compute the same with less: `_get_per_token_logps_and_entropies` (the prompt of a group once) and SFT's
+`compute_loss` (little padding, logits of sampled tokens alone). A contract test pins all three.
+`training.py` drives them.
 
 What was left out: TRL's own tool loop, reward functions and completion log; several updates on the same
 rollouts, so the probability ratio is 1 and the clipping range never binds.
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
@@ -27,6 +29,8 @@ from mtsql_lib.environment import Episode
 from mtsql_lib.errors import KitError
 from mtsql_lib.ledger import IGNORED, Played, TokenLedger, batch_of, rows_of, sft_rows
 from mtsql_lib.shared_prefix import shared_prefix_logps
+
+_SIDE_BY_SIDE = 4  # rows in one forward pass of fine-tuning
 
 # play(model, question ids, step): the rollouts of one update by the model as it is then, `group_size`
 # episodes a question, question by question
@@ -49,11 +53,43 @@ class MultiTurnSFT(SFTTrainer):
             peft_config=peft_config,
         )
 
-    def compute_loss(self, model, inputs, *args, **kwargs):
-        """TRL's loss on a batch that has passed the ledger."""
-        for row, (ids, labels) in enumerate(rows_of(inputs)):
-            self.ledger.check_row(row, ids, labels != IGNORED)
-        return super().compute_loss(model, inputs, *args, **kwargs)
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """TRL's loss, the mean over sampled tokens, on a batch that has passed the ledger.
+
+        Where one process holds the whole model it is computed sparingly: rows of like length side by side,
+        and logits of the sampled tokens alone.
+        """
+        rows = list(rows_of(inputs))
+        for number, (ids, labels) in enumerate(rows):
+            self.ledger.check_row(number, ids, labels != IGNORED)
+        if self.accelerator.num_processes > 1 or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        plain = _plain(self.accelerator.unwrap_model(model))
+        rows.sort(key=lambda row: len(row[0]))
+        parts = [rows[start : start + _SIDE_BY_SIDE] for start in range(0, len(rows), _SIDE_BY_SIDE)]
+        losses = [_sampled_loss(plain, *zip(*part, strict=True)) for part in parts]
+        count = num_items_in_batch
+        return sum(losses) / (sum(_alive(labels) for _, labels in rows) if count is None else count)
+
+
+def _sampled_loss(model, ids: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Summed cross-entropy of the alive labels; ids and labels are unpadded rows, (T,) each. What pads a row
+    on its right is seen by none of its tokens, so no mask is needed.
+    """
+    states = model.model(input_ids=pad_sequence(ids, batch_first=True), use_cache=False).last_hidden_state
+    wanted = pad_sequence(labels, batch_first=True, padding_value=IGNORED)[:, 1:]
+    alive = wanted != IGNORED
+    logits = model.lm_head(states[:, :-1][alive]).float()
+    return torch.nn.functional.cross_entropy(logits, wanted[alive], reduction="sum")
+
+
+def _alive(labels: torch.Tensor) -> torch.Tensor:
+    return (labels[1:] != IGNORED).sum()
+
+
+def _plain(model):
+    """The causal language model itself, adapters in place."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 class MultiTurnGRPO(GRPOTrainer):
@@ -150,8 +186,7 @@ class MultiTurnGRPO(GRPOTrainer):
             )
             self._logps = result[0].detach()
             return result
-        plain = self.accelerator.unwrap_model(model)
-        plain = plain.get_base_model() if hasattr(plain, "get_base_model") else plain
+        plain = _plain(self.accelerator.unwrap_model(model))
         with self.accelerator.autocast():
             logps, entropies = shared_prefix_logps(
                 plain, input_ids, attention_mask, logits_to_keep, self.temperature, self._live

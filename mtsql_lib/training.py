@@ -125,7 +125,7 @@ def finetune(
     model = load_model(model_path, _weights_dtype(profile))
     trainer = MultiTurnSFT(model, tokenizer, kept, sft_config(profile, run.resume), _lora(profile))
     opening = {"episodes": len(episodes), "trained_on": len(kept)}
-    opening |= {reason: dropped[reason] for reason in ("cut", "unanswered", "overlong")}
+    opening |= {reason: dropped[reason] for reason in ("cut", "unanswered", "malformed", "overlong")}
     _train(trainer, run, start, opening, keep_steps=False)
 
 

@@ -67,7 +67,7 @@ def in_a_fork(work, *args):
     """Run in a child process; its exit code, negative for a signal."""
     child = multiprocessing.get_context("fork").Process(target=work, args=args)
     child.start()
-    child.join(60)
+    child.join(300)
     return child.exitcode
 
 
@@ -313,7 +313,7 @@ def in_two_processes(work, *args):
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
+        child.join(600)
     assert [child.exitcode for child in children] == [0, 0]
 
 
