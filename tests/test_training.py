@@ -91,7 +91,14 @@ def test_finetune_writes_a_model_folder_that_the_kit_can_load(base, tuned):
 
 def test_finetune_learns_and_tells(tuned):
     opening, *updates = log(tuned)
-    assert opening == {"episodes": 6, "trained_on": 6, "cut": 0, "unanswered": 0, "overlong": 0}
+    assert opening == {
+        "episodes": 6,
+        "trained_on": 6,
+        "cut": 0,
+        "unanswered": 0,
+        "malformed": 0,
+        "overlong": 0,
+    }
     assert [u["step"] for u in updates] == [1, 2, 3]
     assert updates[-1]["loss"] < updates[0]["loss"] - 0.3
 
