@@ -15,7 +15,7 @@ def test_the_first_notebook_runs_at_the_papers_message_limit():
     for number, source in enumerate(CODE):
         exec(source, names)
         if number == 0:
-            names |= {"PROFILE": "smoke", "OVERRIDES": '{"rollout.message_limit": 4}'}
+            names |= {"PROFILE": "smoke", "OVERRIDES": '{"rollout.message_limit": 4, "threads": 1}'}
     assert names["episode"].stop == "answer" and names["run"].profile.rollout.message_limit == 4
 
 
