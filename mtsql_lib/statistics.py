@@ -4,10 +4,10 @@ Whole dialogues are drawn with replacement, and the percentiles of the drawn mea
 and Tibshirani 1993, chapter 13; Field and Welsh 2007 for clusters). A comparison is paired: both models
 answer the same questions, and the differences are averaged.
 
-Three training seeds are too few to be drawn with replacement: where the luck of training is all there is, such
-an interval holds the truth in three of four cases (it reaches from the worst seed to the best). So the two sources of error are added, dialogues by
-bootstrap and seeds by their own spread, and the interval is Student's t with Satterthwaite's degrees of
-freedom.
+Three training seeds are too few to be drawn with replacement: where the luck of training is all there is,
+such an interval holds the truth in three of four cases (it reaches from the worst seed to the best). So the
+two sources of error are added, dialogues by bootstrap and seeds by their own spread, and the interval is
+Student's t with Satterthwaite's degrees of freedom.
 
 What was left out: p-values, and corrections for many comparisons; a claim is stated before it is tested.
 """
