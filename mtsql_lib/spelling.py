@@ -7,8 +7,8 @@ tokens in the same order. So text is split into lower-case words, punctuation an
 usual between two of them (a space in text, an underscore in a name) costs nothing, and only departures cost
 a token:
 
-* letter case is a marker in front of a word (`<U>` all capitals, `<T>` one capital), a final plural `s` is
-  a token of its own;
+* letter case is a marker in front of a word (`<U>` all capitals, `<T>` one capital), a regular plural is the
+  singular and a token of its own;
 * in *code*, that is after `SELECT` or in a schema line (which begins with `# `), words side by side are one
   name in snake case, or in camel case behind the marker `<C>` (FlagState) or `<c>` (flagState);
 * fixed strings of the protocol are one token each.
@@ -72,11 +72,13 @@ _TEXT_LEXEME = re.compile(_START + _WORDS + _COMMON, re.DOTALL)
 _CODE_LEXEME = re.compile(_START + _NAME + _WORDS + _COMMON, re.DOTALL)
 _LETTER = re.compile(r"[A-Za-z]")
 _HUMP = re.compile(r"[A-Z]?[a-z]+|[A-Z]")
-_PLURAL = re.compile(r"[a-z]{2,}[^s]s\Z")
+_IN_IES = re.compile(r".*[^aeiou]y\Z", re.IGNORECASE)
+_IN_ES = re.compile(r".*(ss|x|ch|sh)\Z", re.IGNORECASE)
 
 _OPENING, _TIGHT = frozenset('(_./-~@#$[{\\^`"'), frozenset(",.)?!:;%'_/-\"]}~@\\^`")
 _LOOSE_MARKS = frozenset({"=", ">", "<", ">=", "<=", "!=", "->", "|", "*", "+", "&"})
 _WORDLIKE = frozenset({"upper", "title", "lower", "digits"})
+_LETTERS = frozenset({"upper", "title", "lower", "hump"})
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def unspell(tokens: list[str]) -> str:
         elif token in (UPPER, TITLE):
             case = token
         elif token == PLURAL:
-            out.append("S" if left.kind == "upper" else "s")
+            out.append(_plural(out.pop() if left.kind in _LETTERS else "", left.kind == "upper"))
         else:
             if token in (CAMEL, LOWER_CAMEL):
                 here = _Lexeme("camel", "", region.names)
@@ -229,13 +231,26 @@ def _tokens(here: _Lexeme) -> list[str]:
         return [CAMEL if text.isupper() else LOWER_CAMEL]
     if kind == "keyword":
         return [text.replace(" ", "_")]
-    if kind in ("upper", "title", "lower", "hump"):
+    if kind in _LETTERS:
         marker = {"upper": [UPPER], "title": [TITLE]}.get(kind, [])
         word = text.lower()
-        return marker + ([word[:-1], PLURAL] if _PLURAL.match(word) else [word])
+        return marker + ([singular, PLURAL] if (singular := _singular(word)) else [word])
     if kind == "other":
         return [f"<0x{byte:02X}>" for byte in text.encode("utf-8", "surrogatepass")]
     return [_mark_token(text)] if kind in ("mark", "open") else [text]
+
+
+def _plural(word: str, capitals: bool = False) -> str:
+    """The regular plural: "cities", "classes", "films"."""
+    stem, ending = (word[:-1], "ies") if _IN_IES.match(word) else (word, "es" if _IN_ES.match(word) else "s")
+    return stem + (ending.upper() if capitals else ending)
+
+
+def _singular(word: str) -> str:
+    """The word that has this regular plural; "" if there is none of three letters or more."""
+    candidates = (word[:-3] + "y", word[:-2], word[:-1])
+    fits = (c for c in candidates if len(c) > 2 and (c[-1] != "s" or c[-2] == "s") and _plural(c) == word)
+    return next(fits, "")
 
 
 def _lexeme(token: str, case: str, code: bool, style: str) -> _Lexeme:

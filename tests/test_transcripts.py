@@ -7,7 +7,7 @@ from pathlib import Path
 from mtsql_lib.base.practice import world_scenes
 from mtsql_lib.base.transcripts import SKILLED, WEAK, Line, agent_transcript, direct_transcript
 from mtsql_lib.plans import plan
-from mtsql_lib.protocol import parse_message
+from mtsql_lib.protocol import compose, parse_message
 from mtsql_lib.tokens import load_codec
 
 
@@ -63,14 +63,16 @@ def test_a_wrong_proposal_has_no_weight_and_what_the_tools_say_has_none():
                 assert calls[0].code == scene.question.gold or "DISTINCT" in calls[0].code
 
 
-def test_an_own_failure_is_proposed_and_then_repaired():
+def test_what_the_model_said_up_to_a_failure_is_context_and_then_repaired():
     scene = next(s for s in drawn(range(5)))
-    lines = agent_transcript(
-        scene, random.Random(0), SKILLED, own_failure="SELECT no_such_column FROM nowhere"
-    )
-    first = parse_message(messages(lines)[0].text).calls[0]
-    assert first.code == "SELECT no_such_column FROM nowhere" and messages(lines)[0].weight == 0
-    assert final_answer(lines) == scene.question.gold
+    wrong = compose(think="nowhere", call=("exec_sql", "SELECT no_such_column FROM nowhere"))
+    unclosed = "<tool_call>\nnonsense"
+    for own in ((wrong,), (wrong, wrong), (unclosed, wrong, wrong)):
+        lines = agent_transcript(scene, random.Random(0), replace(SKILLED, repair=1.0), own)
+        said = messages(lines)
+        assert [line.text.removesuffix("<|im_end|>") for line in said[: len(own)]] == list(own)
+        assert not any(line.weight for line in said[: len(own)])
+        assert final_answer(lines) == scene.question.gold
 
 
 def test_a_misnamed_query_fails_and_its_repair_is_the_lesson():

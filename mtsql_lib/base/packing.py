@@ -51,10 +51,11 @@ class Tree:
 
 def dialogue_tree(
     dialogues: list[list[Scene]], codec: SpelledCodec, rng: random.Random, agent_share: float, habits: Habits,
-    own: dict[int, str] | None = None, plan_share: float = 0.0,
+    own: dict[int, tuple[str, ...]] | None = None, plan_share: float = 0.0,
 ) -> Tree:  # fmt: skip
     """The dialogues on one database with their branches; `own` gives for a turn of the first one the model's
-    own failed SQL, which is then always acted. Of the direct answers, `plan_share` end after the plan.
+    own messages up to a failure, and it is then always acted. Of the direct answers, `plan_share` end after
+    the plan.
     """
     tree = Tree()
     head = _prompt(dialogues[0][0], "agent").split("Q: ")[0]
@@ -62,7 +63,7 @@ def dialogue_tree(
     for order, turns in enumerate(dialogues):
         trunk, position = root
         for number, scene in enumerate(turns):
-            failed = (own or {}).get(number, "") if order == 0 else ""
+            failed = (own or {}).get(number, ()) if order == 0 else ()
             if not failed:
                 short = rng.random() < plan_share
                 lines = plan_transcript(scene) if short else direct_transcript(scene, habits)

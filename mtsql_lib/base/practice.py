@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from threading import Lock
 
 from mtsql_lib.base.transcripts import Scene, scenes
-from mtsql_lib.environment import Environment
+from mtsql_lib.environment import Environment, Episode, ToolResult
 from mtsql_lib.executor import Outcome
 from mtsql_lib.memory import DialogueMemory
-from mtsql_lib.protocol import parse_message
 from mtsql_lib.schema import schema_of
 from mtsql_lib.tokens import SpelledCodec
 from mtsql_lib.world.databases import random_spec
 from mtsql_lib.world.moves import draft_dialogue
 from mtsql_lib.world.spec import populate
+
+_TRIES = 3  # messages of the model's own that a repair may follow
 
 
 class ConnectionExecutor:
@@ -23,15 +25,16 @@ class ConnectionExecutor:
     """
 
     def __init__(self, connection, budget: int = 200_000):
-        self.connection = connection
+        self.connection, self._lock = connection, Lock()
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
         connection.set_progress_handler(lambda: 1, budget)  # a model's cross join must end
 
     def execute(self, database_id: str, sql: str) -> Outcome:
         """Run SQL; `database_id` is ignored."""
         try:
-            cursor = self.connection.execute(sql)
-            rows = tuple(cursor.fetchmany(200))
+            with self._lock:
+                cursor = self.connection.execute(sql)
+                rows = tuple(cursor.fetchmany(200))
             return Outcome(
                 "rows" if rows else "empty",
                 tuple(d[0] for d in cursor.description or ()),
@@ -71,19 +74,19 @@ def world_dialogues(
 
 @dataclass(frozen=True)
 class OwnFailure:
-    """A generated dialogue, by its seed, and for some turns (turn, SQL) the model's own proposal that
-    failed on execution.
+    """A generated dialogue, by its seed, and for some turns (turn, messages) what the model itself said up to
+    a proposal that failed on execution.
     """
 
     seed: str
-    proposals: tuple[tuple[int, str], ...]
+    begun: tuple[tuple[int, tuple[str, ...]], ...]
 
 
 def collect_own_failures(
     model, codec: SpelledCodec, seed: str, dialogues: int, strange: float, temperature: float = 0.7
 ) -> list[OwnFailure]:
-    """Sample the first proposal of every turn of fresh dialogues; keep those that end in an error, or in
-    nothing where gold returns rows.
+    """Play every turn of fresh dialogues; of the episodes in which calls end in an error, or in nothing where
+    gold returns rows, keep the messages up to one of these calls.
     """
     from mtsql_lib.engines import TransformersEngine
     from mtsql_lib.rollout import rollout, row_seed
@@ -95,25 +98,34 @@ def collect_own_failures(
         for n, scene in enumerate(world_scenes(random.Random(s), strange=strange))
     ]
     environments = [
-        Environment(x.question, x.schema, x.executor, DialogueMemory(x.question, x.executor), message_limit=1)
+        Environment(
+            x.question, x.schema, x.executor, DialogueMemory(x.question, x.executor), message_limit=_TRIES + 1
+        )
         for _, _, x in turns
     ]
     model.eval()
     engine = TransformersEngine(model, codec.end_of_turn)
     streams = [row_seed(0, f"{name} {number}", 0) for name, number, _ in turns]
-    budget = {"max_message_tokens": 128, "max_episode_tokens": 128}
+    budget = {"max_message_tokens": 96, "max_episode_tokens": 448}
     episodes = rollout(engine, codec, environments, temperature=temperature, seeds=streams, **budget)
     model.train()
-    found: dict[str, list[tuple[int, str]]] = {}
+    found: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
     for (name, number, scene), episode in zip(turns, episodes, strict=True):
-        calls = parse_message(episode.steps[0].text).calls
-        if calls and calls[0].code and _fails(scene, calls[0].code):
-            found.setdefault(name, []).append((number, calls[0].code))
-    return [OwnFailure(name, tuple(proposals)) for name, proposals in found.items()]
+        if failed := _failed_messages(scene, episode):
+            last = random.Random(f"{name} {number}").choice(failed)
+            messages = tuple(step.text for step in episode.steps[: last + 1])
+            found.setdefault(name, []).append((number, messages))
+    return [OwnFailure(name, tuple(begun)) for name, begun in found.items()]
 
 
-def _fails(scene: Scene, sql: str) -> bool:
-    outcome = scene.executor.execute("", sql)
-    return not outcome.ok or (
-        outcome.kind == "empty" and scene.executor.execute("", scene.question.gold).kind == "rows"
-    )
+def _failed_messages(scene: Scene, episode: Episode) -> list[int]:
+    """The messages whose last call failed and was answered."""
+    last = {result.message: result for result in episode.log}
+    return [n for n, result in last.items() if episode.steps[n].observation and _fails(scene, result)]
+
+
+def _fails(scene: Scene, result: ToolResult) -> bool:
+    if result.tool != "exec_sql" or not result.outcome:
+        return False
+    rows = scene.executor.execute("", scene.question.gold).kind == "rows"
+    return not result.outcome.ok or (result.outcome.kind == "empty" and rows)

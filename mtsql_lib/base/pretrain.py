@@ -3,7 +3,7 @@
 Trained online on generated databases and dialogues (`practice.py`) and on the scripted agent's transcripts
 (`transcripts.py`), packed as trees (`packing.py`). It never sees the bundled databases or their dialogues.
 The loss is taken on the assistant's tokens with the weights of the transcript. Late in training the model's
-own failed proposals join the script's mistakes.
+own failures join the script's mistakes.
 
 What was left out: dropout, weight averaging, evaluation while it trains.
 """
@@ -63,7 +63,7 @@ def batch_at(
                 failure = rng.choice(pool)
                 dialogues, own = (
                     [world_scenes(random.Random(failure.seed), strange=strange)],
-                    dict(failure.proposals),
+                    dict(failure.begun),
                 )
             else:
                 dialogues, own = world_dialogues(rng, recipe.dialogues, most_columns, strange), {}
@@ -148,6 +148,7 @@ def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
         loss = loss_of(model, batch, recipe.stray, fused=True)
     loss.backward()
+    _keep_absent(model, batch["ids"])
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for one in optimizer:
         for group in one.param_groups:
@@ -155,6 +156,16 @@ def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
         one.step()
         one.zero_grad(set_to_none=True)
     return loss.item()
+
+
+def _keep_absent(model, ids: torch.Tensor) -> None:
+    """Pieces that the batch does not hold keep their embeddings. A softmax pushes what it does not want away a
+    little in every step, and Adam makes full steps of it: in time all rare pieces are the same vector.
+    """
+    gradient = model.get_input_embeddings().weight.grad
+    absent = torch.ones(len(gradient), dtype=torch.bool)
+    absent[ids.flatten()] = False
+    gradient[absent] = 0.0
 
 
 def _keep_recipe(folder: Path, recipe: Recipe, seed: int) -> None:
@@ -200,7 +211,8 @@ def _resume(folder: Path, model, optimizer) -> tuple[int, list[OwnFailure]]:
     model.load_state_dict(state["model"])
     for one, saved in zip(optimizer, state["optimizer"], strict=True):
         one.load_state_dict(saved)
-    return state["step"], [OwnFailure(f["seed"], tuple(map(tuple, f["proposals"]))) for f in state["pool"]]
+    pool = [OwnFailure(f["seed"], tuple((n, tuple(said)) for n, said in f["begun"])) for f in state["pool"]]
+    return state["step"], pool
 
 
 def _log(folder: Path, entry: dict) -> None:

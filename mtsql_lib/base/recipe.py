@@ -21,9 +21,9 @@ class Recipe:
     rope_theta: float = 1e6  # as Qwen3: slow enough for places hundreds of tokens apart to match
     row_tokens: int = 768
     rows: int = 5
-    steps: int = 23500
+    steps: int = 26700
     warmup: int = 50
-    decay_share: float = 0.45
+    decay_share: float = 0.4
     learning_rate: float = 3e-3
     stray: float = 1.0  # weight of the loss on tokens that stand nowhere in their row
     # databases are small at first: at most so many columns until these steps
@@ -41,7 +41,7 @@ class Recipe:
     early_agent_share: float = 0.1
     agent_from: int = 12000
     agent_share: float = 0.5
-    own_share: float = 0.35  # of the databases, once there are own failures
+    own_share: float = 0.4  # of the databases, once there are own failures
     # steps at which fresh own failures are collected
     own_at: tuple[int, ...] = (
         12200,
@@ -56,8 +56,12 @@ class Recipe:
         20700,
         21700,
         22700,
+        23500,
+        24300,
+        25100,
+        25900,
     )
     own_dialogues: int = 500
-    weak_from: int = 22900  # step from which the scripted agent's habits are the weak ones
+    weak_from: int = 26100  # step from which the scripted agent's habits are the weak ones
     skilled: Habits = SKILLED
     weak: Habits = WEAK

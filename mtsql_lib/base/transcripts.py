@@ -9,8 +9,9 @@ answers (`Habits`). So the base knows how to repair and does not always, which i
 are there to change. The model card says so.
 
 A wrong proposal is context, not a lesson: its message carries weight 0. It is a gold query with mistakes
-(`mistakes.py`) or one of the model's own failures. The answer that repeats it is learned, as an agent answers
-what it proposed.
+(`mistakes.py`), or what the model itself said up to one of its own failures, word for word: in that state it
+will be when it has to repair. The answer that repeats a wrong proposal is learned, as an agent answers what
+it proposed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from mtsql_lib.base.mistakes import corrupted, misnamed, mistyped
 from mtsql_lib.dialogues import Question, Turn
 from mtsql_lib.environment import Environment
-from mtsql_lib.executor import Executor, Outcome
+from mtsql_lib.executor import Executor
 from mtsql_lib.memory import DialogueMemory
 from mtsql_lib.plans import plan, words
 from mtsql_lib.protocol import compose
@@ -53,7 +54,7 @@ class Habits:
 _LESSON = 4.0  # weight of a thought after a failure: there a repair departs from what failed
 
 SKILLED = Habits()
-WEAK = Habits(repair=0.8, silent=(0.0, 0.25, 0.1, 0.1, 0.1, 0.1, 0.1))
+WEAK = Habits(repair=0.8, silent=(0.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1))
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,18 @@ def plan_transcript(scene: Scene) -> list[Line]:
 
 
 def agent_transcript(
-    scene: Scene, rng: random.Random, habits: Habits, own_failure: str = "", message_limit: int = 6
+    scene: Scene, rng: random.Random, habits: Habits, own: tuple[str, ...] = (), message_limit: int = 6
 ) -> list[Line]:
-    """One acted episode; `own_failure` is SQL that the model itself proposed for this turn, and that
-    failed.
+    """One acted episode; `own` are the messages with which the model itself began one on this turn, the last
+    of them a proposal that failed.
     """
     memory = DialogueMemory(scene.question, scene.executor)
     environment = Environment(
         scene.question, scene.schema, scene.executor, memory, message_limit=message_limit
     )
     lines: list[Line] = []
-    for text, weight in _act(scene, rng, habits, own_failure, environment):
-        lesson = any(result.outcome.kind != "rows" for result in environment.log)
+    for text, weight in _act(scene, rng, habits, own, environment):
+        lesson = any(not result.outcome or result.outcome.kind != "rows" for result in environment.log)
         observation = environment.step(text)
         lines += [*_weighted(text + "<|im_end|>", weight, lesson), Line(observation.text, 0.0)]
         if observation.done:
@@ -130,12 +131,12 @@ def _weighted(text: str, weight: float, lesson: bool) -> list[Line]:
 
 
 def _act(
-    scene: Scene, rng: random.Random, habits: Habits, own_failure: str, environment: Environment
+    scene: Scene, rng: random.Random, habits: Habits, own: tuple[str, ...], environment: Environment
 ) -> Iterator[tuple[str, float]]:
     gold, later = scene.question.gold, bool(scene.question.history)
     looked = False
     surprising = _with_value(scene.query)
-    if surprising and not own_failure and rng.random() < habits.look_first:
+    if surprising and not own and rng.random() < habits.look_first:
         yield (
             compose(
                 think=f"look at {words(surprising[0].column.name)}",
@@ -144,17 +145,20 @@ def _act(
             1.0,
         )
         looked = True
-    sql = own_failure or (gold if looked else _first_proposal(scene, rng, habits))
-    yield compose(think=_plan(sql, habits), call=("exec_sql", sql)), 1.0 if sql == gold else 0.0
+    if own:
+        yield from ((text, 0.0) for text in own)
+        sql = environment.log[-1].sql
+    else:
+        sql = gold if looked else _first_proposal(scene, rng, habits)
+        yield compose(think=_plan(sql, habits), call=("exec_sql", sql)), 1.0 if sql == gold else 0.0
     if not (outcome := environment.log[-1].outcome).ok or (outcome.kind == "empty" and sql != gold):
         if rng.random() >= habits.repair:
             yield from _give_up(sql, rng)
             return
-        if rng.random() < habits.again and (wrong := _misnamed(scene, rng)):
+        if len(own) < 2 and rng.random() < habits.again and (wrong := _misnamed(scene, rng)):
             sql = wrong
             yield compose(think=_plan(sql, habits), verdict=("exec", "no_pass"), call=("exec_sql", sql)), 0.0
-            outcome = environment.log[-1].outcome
-        yield from _repair(scene, sql, outcome, rng)
+        yield from _repair(scene, sql, environment, rng)
         sql = gold
     if rng.random() < habits.silent[min(environment.messages, 6)]:
         yield "<exec_verify>pass</exec_verify>\n", 1.0
@@ -187,14 +191,19 @@ def _give_up(sql: str, rng: random.Random) -> Iterator[tuple[str, float]]:
         yield compose(verdict=("exec", "pass"), answer=sql), 0.5
 
 
-def _repair(scene: Scene, sql: str, outcome: Outcome, rng: random.Random) -> Iterator[tuple[str, float]]:
+def _repair(
+    scene: Scene, sql: str, environment: Environment, rng: random.Random
+) -> Iterator[tuple[str, float]]:
     """Look where looking helps, then propose the gold query; the thought names the stored value, or what the
     gold query is made of.
     """
     gold = scene.question.gold
     suspects = [c for c in _literal_conditions(scene.query) if _spelled(c.value) not in sql]
-    if outcome.kind == "empty" and suspects:
+    if environment.log[-1].outcome.kind == "empty" and suspects:
         suspect = suspects[0]
+        if _looked_at(suspect, environment):
+            yield compose(think=_stored(suspect), verdict=("exec", "no_pass"), call=("exec_sql", gold)), 1.0
+            return
         if _carried(scene, suspect) and rng.random() < 0.6:
             yield (
                 compose(
@@ -241,6 +250,12 @@ def _probe(condition: Condition, rng: random.Random) -> str:
     if rng.random() < 0.3 and word in str(condition.value.stored).lower():
         sql += f" WHERE {column.name} LIKE '%{word}%'"
     return fold_names(sql)
+
+
+def _looked_at(condition: Condition, environment: Environment) -> bool:
+    """Have the column's stored values been seen in full?"""
+    look = fold_names(f"SELECT DISTINCT {condition.column.name} FROM {condition.column.table}")
+    return any(r.sql == look and r.outcome and r.outcome.kind == "rows" for r in environment.log)
 
 
 def _stored(condition: Condition) -> str:

@@ -20,10 +20,10 @@ def populate(spec: DatabaseSpec, rng: random.Random) -> sqlite3.Connection:
     """The spec as a database in memory; the same `rng` state gives the same rows.
 
     Keys run from 1. Refs and categories are skewed, some parents have no children, labels repeat rarely. The
-    caller closes it.
+    caller closes it, and lets one thread at a time use it.
     """
     rows = {table.name: _rows(table, spec, rng) for table in spec.tables}
-    connection = sqlite3.connect(":memory:")
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
     for table in spec.tables:
         connection.execute(create_statement(table, spec))
     for table in spec.tables:
