@@ -11,6 +11,7 @@ from pathlib import Path
 from mtsql_lib.dialogues import Dialogue, read_dialogues
 from mtsql_lib.exact_match import EvaluatorSchema, hardness
 from mtsql_lib.plans import plan
+from mtsql_lib.spelling import singular_of
 from mtsql_lib.world.spec import DatabaseSpec
 
 HARDNESS = ("easy", "medium", "hard", "extra")
@@ -40,6 +41,7 @@ class Counts:
     relations: Counter = field(default_factory=Counter)
     causes: Counter = field(default_factory=Counter)
     named: int = 0  # questions of which `columns_named` is true
+    tables: Counter = field(default_factory=Counter)  # what `table_named` says of them
 
 
 def count(dialogues: list[Dialogue], schemas: dict[str, EvaluatorSchema]) -> Counts:
@@ -51,6 +53,7 @@ def count(dialogues: list[Dialogue], schemas: dict[str, EvaluatorSchema]) -> Cou
         for turn in dialogue.turns:
             heard += f" {turn.utterance}"
             found.named += columns_named(turn.sql, heard)
+            found.tables[table_named(turn.sql, heard)] += 1
             found.questions += 1
             found.words += len(turn.utterance.split())
             found.hardness[hardness(turn.sql, schemas[dialogue.database_id])] += 1
@@ -59,12 +62,22 @@ def count(dialogues: list[Dialogue], schemas: dict[str, EvaluatorSchema]) -> Cou
     return found
 
 
+def table_named(sql: str, heard: str) -> bool | None:
+    """Whether a word of its table's name was said so far, as far as stems tell; None for a query that reads
+    several tables.
+    """
+    table, *more = (part.partition(":")[0] for part in plan(sql).split("; "))
+    return None if more else bool(_stems(table) & _stems(heard))
+
+
 def columns_named(sql: str, heard: str) -> bool:
     """Whether every column of the query, but keys and labels, was said so far, as far as stems tell."""
-    known = {word[:_STEM] for word in re.findall("[a-z]+", heard.lower())}
     names = (name for part in plan(sql).split("; ") for name in part.partition(": ")[2].split(", "))
-    needed = {word[:_STEM] for name in names for word in re.findall("[a-z]{2,}", name)} - _NAMELESS
-    return needed <= known
+    return {stem for stem in _stems(" ".join(names)) if len(stem) > 1} - _NAMELESS <= _stems(heard)
+
+
+def _stems(text: str) -> set[str]:
+    return {(singular_of(word) or word)[:_STEM] for word in re.findall("[a-z]+", text.lower())}
 
 
 def corpus_counts(out: Path) -> dict[str, Counts]:
@@ -135,7 +148,12 @@ def _sizes(counts: dict[str, Counts]) -> list[list[str]]:
             for n in sorted({n for c in counts.values() for n in c.lengths})
         ),
         ["questions whose columns are all said", *(f"{c.named / c.questions:.1%}" for c in counts.values())],
+        ["of those on one table, whose table is said", *(_tables_said(c) for c in counts.values())],
     ]
+
+
+def _tables_said(found: Counts) -> str:
+    return f"{found.tables[True] / (found.tables[True] + found.tables[False]):.1%}"
 
 
 def _shares(counts: dict[str, Counts], name: str, classes: tuple[str, ...]) -> list[list[str]]:
@@ -172,7 +190,9 @@ goal-driven, in the style of SParC; `talk` is a person talking, in the style of 
   punctuation aside.
 - **Likeness**: "questions whose columns are all said" below counts those all of whose columns, keys and
   labels aside and compared by word stem, have been named in the dialogue so far. SParC, counted the same
-  way: 61.7% of the training and 66.3% of the development questions. Values said otherwise than they are
+  way: 66.2% of the training and 72.4% of the development questions. Below it, of the questions on one table,
+  those in whose dialogue a word of the table's name has been said; SParC: 89.2% and 90.2%, CoSQL's
+  development questions 80.8%. Values said otherwise than they are
   stored are on purpose more frequent here (SParC: 5-7% of the questions), as looking them up is what an
   agent learns.
 - **Rebuild**: `python -m mtsql_lib data build`; every build gives the same bytes. `data check` proves a copy.

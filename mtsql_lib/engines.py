@@ -24,6 +24,7 @@ from mtsql_lib.errors import KitError
 from mtsql_lib.kv_cache import Chunk, KeyValueCache, attend
 
 _ATTENTION = "mtsql_cached"
+_OPENING = 32  # ids that prompts must have in common before one is begun as a copy of the other
 _LARGEST_PASS = 2**24  # rows x width x reach of one forward pass: bounds the memory of the attention mask
 AttentionInterface.register(_ATTENTION, attend)
 
@@ -101,6 +102,12 @@ def draw(logits: torch.Tensor, temperature: float, uniform: np.ndarray) -> tuple
         target = torch.from_numpy(uniform).to(logits.device)[:, None] * reached[:, -1:]
         ids = torch.searchsorted(reached, target, right=True).clamp_(max=logits.shape[1] - 1)
     return ids[:, 0].tolist(), logprobs.gather(1, ids)[:, 0].tolist()
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many ids two sequences have in common before they part."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 class TransformersEngine:
@@ -211,11 +218,23 @@ class _CachedSession:
             elif row.prefix:
                 leaders[row.prefix] = row
                 fresh.append(row)
-        self._extend(fresh)
+        self._begin(fresh)
         for prefix, rows in followers.items():
             self._cache.copy(leaders[prefix].slot, [row.slot for row in rows], len(prefix))
             for row in rows:
                 row.pending, row.seen = row.pending[-1:], len(prefix)
+
+    def _begin(self, fresh: list[_Row]) -> None:
+        """Compute prompts; one that opens as another does (the same schema, another question) copies that."""
+        known = {row.prefix[:_OPENING]: row for row in self._slots if row and row.seen >= len(row.prefix)}
+        alike = [(row, known.setdefault(row.prefix[:_OPENING], row)) for row in fresh]
+        self._extend([row for row, other in alike if other is row])
+        for row, other in alike:
+            if other is not row:
+                row.seen = _common(row.prefix, other.prefix)
+                row.pending = row.pending[row.seen :]
+                self._cache.copy(other.slot, [row.slot], row.seen)
+        self._extend([row for row, other in alike if other is not row])
 
     def _extend(self, rows: list[_Row]) -> None:
         """Compute all pending ids but the last, which goes into the next step like a sampled one."""

@@ -234,7 +234,7 @@ def _tokens(here: _Lexeme) -> list[str]:
     if kind in _LETTERS:
         marker = {"upper": [UPPER], "title": [TITLE]}.get(kind, [])
         word = text.lower()
-        return marker + ([singular, PLURAL] if (singular := _singular(word)) else [word])
+        return marker + ([singular, PLURAL] if (singular := singular_of(word)) else [word])
     if kind == "other":
         return [f"<0x{byte:02X}>" for byte in text.encode("utf-8", "surrogatepass")]
     return [_mark_token(text)] if kind in ("mark", "open") else [text]
@@ -246,7 +246,7 @@ def _plural(word: str, capitals: bool = False) -> str:
     return stem + (ending.upper() if capitals else ending)
 
 
-def _singular(word: str) -> str:
+def singular_of(word: str) -> str:
     """The word that has this regular plural; "" if there is none of three letters or more."""
     candidates = (word[:-3] + "y", word[:-2], word[:-1])
     fits = (c for c in candidates if len(c) > 2 and (c[-1] != "s" or c[-2] == "s") and _plural(c) == word)

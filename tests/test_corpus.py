@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mtsql_lib.corpus import MINIMUM, build, check, normal, tables_entry, write_database
-from mtsql_lib.corpus_card import CAUSES, HARDNESS, columns_named, corpus_counts
+from mtsql_lib.corpus_card import CAUSES, HARDNESS, columns_named, corpus_counts, table_named
 from mtsql_lib.dialogues import read_dialogues
 from mtsql_lib.errors import KitError
 from mtsql_lib.exact_match import evaluator_schema
@@ -164,7 +164,9 @@ def test_hardness_relations_and_causes_are_all_there(counts):
         assert found.causes["vacuous"] / found.questions < 0.03
         shares = {cause: found.causes[cause] / found.questions for cause in CAUSES if cause != "vacuous"}
         assert min(shares.values()) > 0.03 and shares["value_mismatch"] > 0.12, (name, shares)
-        assert 0.5 < found.named / found.questions < 0.7, name  # as in SParC: 0.62 and 0.66
+        assert 0.6 < found.named / found.questions < 0.75, name  # as in SParC: 0.66 and 0.72
+        tables = found.tables[True] / (found.tables[True] + found.tables[False])
+        assert 0.85 < tables < 0.96, name  # as in SParC: 0.89 and 0.90
         assert set(found.lengths) <= {2, 3, 4, 5, 6} and 3 < found.questions / found.dialogues < 3.7
         assert found.words / found.questions <= 14
 
@@ -200,3 +202,16 @@ def test_normal_forgets_case_and_punctuation():
 )
 def test_a_column_is_named_when_its_words_were_said(sql, heard, named):
     assert columns_named(sql, heard) == named
+
+
+@pytest.mark.parametrize(
+    ("sql", "heard", "named"),
+    [
+        ("SELECT name FROM ferry_route", "list the routes", True),
+        ("SELECT name FROM cities", "which city is the largest?", True),
+        ("SELECT name FROM members", "list the riders", False),
+        ("SELECT a.x FROM a JOIN b ON a.id = b.id", "every a and b", None),
+    ],
+)
+def test_a_table_is_named_when_a_word_of_it_was_said(sql, heard, named):
+    assert table_named(sql, heard) == named

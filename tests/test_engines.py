@@ -15,6 +15,7 @@ from mtsql_lib.errors import KitError  # noqa: E402
 
 END, VOCABULARY, LIMIT, MESSAGES = 5, 90, 9, 3
 ROWS = 12
+OPENING = 40
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,8 @@ def numbers(seed, low, high):
 
 
 def prompt(row):
-    return numbers(row // 3, 20, 60)  # three rows a prompt
+    group = row // 3  # three rows a prompt, and two prompts an opening
+    return numbers(500 + group // 2, OPENING, OPENING + 1) + numbers(group, 1, 30)
 
 
 def observation(row, message):
@@ -128,7 +130,7 @@ def test_rows_with_other_seeds_differ(model):
     assert len({tuple(said[row]) for row in (0, 1, 2)}) == 3, "three rows share a prompt and nothing else"
 
 
-def test_a_prompt_is_computed_once_for_its_group(model):
+def test_a_prompt_is_computed_once_for_its_group_and_an_opening_once_for_all(model):
     widths = []
     body = model.get_decoder()
     handle = body.register_forward_pre_hook(
@@ -138,7 +140,8 @@ def test_a_prompt_is_computed_once_for_its_group(model):
         play(model, slots=ROWS)
     finally:
         handle.remove()
-    assert widths[0] == sum(len(prompt(row)) - 1 for row in range(0, ROWS, 3))
+    assert widths[0] == sum(len(prompt(row)) - 1 for row in (0, 6))
+    assert widths[1] == sum(len(prompt(row)) - 1 - OPENING for row in (3, 9))
 
 
 def test_the_model_is_left_as_it_was_even_after_a_fault(model):

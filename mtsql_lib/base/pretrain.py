@@ -159,8 +159,8 @@ def _update(model, optimizer, batch, share: float, recipe: Recipe) -> float:
 
 
 def _keep_absent(model, ids: torch.Tensor) -> None:
-    """Pieces that the batch does not hold keep their embeddings. A softmax pushes what it does not want away a
-    little in every step, and Adam makes full steps of it: in time all rare pieces are the same vector.
+    """Pieces that the batch does not hold keep their embeddings. A softmax pushes what it does not want away
+    a little in every step, and Adam makes full steps of it: in time all rare pieces are the same vector.
     """
     gradient = model.get_input_embeddings().weight.grad
     absent = torch.ones(len(gradient), dtype=torch.bool)
