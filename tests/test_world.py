@@ -175,3 +175,9 @@ def test_plurals_and_identifiers():
 def test_invented_words_rarely_repeat():
     rng = random.Random(0)
     assert len({invent(rng) for _ in range(2000)}) > 1950
+
+
+def test_no_invented_word_holds_what_no_name_may_hold(monkeypatch):
+    monkeypatch.setattr("mtsql_lib.world.words._stock", lambda: ("evaporate", "blueberry", "valley", "glue"))
+    rng = random.Random(1)
+    assert not any("value" in invent(rng) for _ in range(3000))

@@ -21,7 +21,7 @@ class Recipe:
     rope_theta: float = 1e6  # as Qwen3: slow enough for places hundreds of tokens apart to match
     row_tokens: int = 768
     rows: int = 5
-    steps: int = 26700
+    steps: int = 26200
     warmup: int = 50
     decay_share: float = 0.4
     learning_rate: float = 3e-3
@@ -59,9 +59,8 @@ class Recipe:
         23500,
         24300,
         25100,
-        25900,
     )
     own_dialogues: int = 500
-    weak_from: int = 26100  # step from which the scripted agent's habits are the weak ones
+    weak_from: int = 25800  # step from which the scripted agent's habits are the weak ones
     skilled: Habits = SKILLED
     weak: Habits = WEAK

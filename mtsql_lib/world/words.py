@@ -119,7 +119,8 @@ def invent(rng: random.Random) -> str:
     """
     if rng.random() < 0.6:
         left, right = (rng.choice(_stock()) for _ in range(2))
-        return left[: rng.randint(2, min(len(left), 8))] + right[-rng.randint(2, min(len(right), 8)) :]
+        word = left[: rng.randint(2, min(len(left), 8))] + right[-rng.randint(2, min(len(right), 8)) :]
+        return invent(rng) if "value" in word else word  # no name may hold it (`spec_rules.py`)
     count = 2 if rng.random() < 0.75 else 3
     pick = rng.choice
     return "".join(pick(_STARTS) + pick(_MIDDLES) for _ in range(count)) + pick(_ENDS)
