@@ -21,7 +21,7 @@ class Recipe:
     rope_theta: float = 1e6  # as Qwen3: slow enough for places hundreds of tokens apart to match
     row_tokens: int = 768
     rows: int = 5
-    steps: int = 26200
+    steps: int = 26350
     warmup: int = 50
     decay_share: float = 0.4
     learning_rate: float = 3e-3

@@ -54,7 +54,7 @@ class Habits:
 _LESSON = 4.0  # weight of a thought after a failure: there a repair departs from what failed
 
 SKILLED = Habits()
-WEAK = Habits(repair=0.8, silent=(0.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1))
+WEAK = Habits(silent=(0.0, 0.5, 0.05, 0.05, 0.05, 0.05, 0.05))
 
 
 @dataclass(frozen=True)
