@@ -234,7 +234,7 @@ class _CachedSession:
                 row.seen = _common(row.prefix, other.prefix)
                 row.pending = row.pending[row.seen :]
                 self._cache.copy(other.slot, [row.slot], row.seen)
-        self._extend([row for row, other in alike if other is not row])
+        self._extend([row for row, other in alike if other is not row and len(row.pending) > 1])
 
     def _extend(self, rows: list[_Row]) -> None:
         """Compute all pending ids but the last, which goes into the next step like a sampled one."""

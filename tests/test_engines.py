@@ -144,6 +144,20 @@ def test_a_prompt_is_computed_once_for_its_group_and_an_opening_once_for_all(mod
     assert widths[1] == sum(len(prompt(row)) - 1 - OPENING for row in (3, 9))
 
 
+def test_a_prompt_may_be_the_beginning_of_another(model):
+    long = numbers(7, 60, 61)
+    said = []
+    for prompts in ([long], [long, long[:50]], [long[:50]]):
+        with TransformersEngine(model, END).session([1] * len(prompts), 0.0, 100) as session:
+            for row, ids in enumerate(prompts):
+                session.submit(row, ids, LIMIT)
+            found = {}
+            while session.running:
+                found |= {m.row: m.ids for m in session.advance()}
+        said.append(found)
+    assert said[1] == {0: said[0][0], 1: said[2][0]}
+
+
 def test_the_model_is_left_as_it_was_even_after_a_fault(model):
     model.train()
     before = model.config._attn_implementation
