@@ -3,7 +3,8 @@
 GRPO samples several completions of one prompt. Laid side by side behind a single copy of the prompt, with a
 mask that lets each completion see the prompt and itself, and positions that go on from the prompt, they give
 the same log-probabilities as separate rows for about half of the tokens. Each group is one forward pass by
-itself, so its numbers do not depend on the other groups of the batch, and nothing is padded.
+itself, or several where its completions are long, so its numbers do not depend on the other groups of the
+batch, and nothing is padded.
 
 What was left out: models split over processes (their trainer takes TRL's row-by-row path).
 """
@@ -16,6 +17,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 _LARGEST_MASK = 2**26  # entries of the attention mask of one pass; larger groups are split
+_PER_PROMPT = 4  # so are completions longer than this many prompts: attention's cost grows with the square
 _LARGEST_LOGITS = 2**28  # logits kept for the backward pass; beyond that they are computed again there
 
 
@@ -30,6 +32,11 @@ class _Tree:
     @property
     def tokens(self) -> int:
         return len(self.prompt) + sum(map(len, self.completions))
+
+    def has_room(self, completion: int) -> bool:
+        """Is a further completion of so many tokens cheaper here than behind a copy of the prompt?"""
+        tokens = self.tokens + completion
+        return tokens**2 <= _LARGEST_MASK and tokens <= (1 + _PER_PROMPT) * len(self.prompt)
 
 
 def shared_prefix_logps(
@@ -76,7 +83,7 @@ def _trees(input_ids, attention_mask, completion_width: int, wanted: torch.Tenso
         completion = input_ids[row, prompt_width:][real[prompt_width:]]
         key = tuple(prompt.tolist())
         tree = open_trees.get(key)
-        if tree is None or (tree.tokens + len(completion)) ** 2 > _LARGEST_MASK:
+        if tree is None or not tree.has_room(len(completion)):
             tree = open_trees[key] = _Tree(prompt)
             trees.append(tree)
         tree.rows.append(row)
