@@ -279,7 +279,23 @@ def test_order_and_padding_do_not_matter(make_grpo, shared):
     assert_same(grpo_loss(trainer, wider), expected)
 
 
-def test_groups_without_contrast_are_not_computed_but_counted(make_grpo):
+def test_a_group_of_long_completions_is_split_behind_copies_of_its_prompt(make_grpo, monkeypatch):
+    trainer = make_grpo()
+    batch = grpo_batch(trainer)
+    passes = []
+    trainer.model.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    losses, counts = [], []
+    for most in (1000, 0):
+        monkeypatch.setattr("mtsql_lib.shared_prefix._PER_PROMPT", most)
+        passes.clear()
+        losses.append(grpo_loss(trainer, batch))
+        counts.append(len(passes))
+    assert counts == [PROMPTS - 1, (PROMPTS - 1) * GROUP], "a pass for each group, and for each completion"
+    assert_same(*losses)
+
+
+def test_groups_without_contrast_are_not_computed_but_counted(make_grpo, monkeypatch):
+    monkeypatch.setattr("mtsql_lib.shared_prefix._PER_PROMPT", 1000)
     trainer = make_grpo()
     seen = []
     handle = trainer.model.model.register_forward_pre_hook(
