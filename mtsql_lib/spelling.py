@@ -73,7 +73,7 @@ _CODE_LEXEME = re.compile(_START + _NAME + _WORDS + _COMMON, re.DOTALL)
 _LETTER = re.compile(r"[A-Za-z]")
 _HUMP = re.compile(r"[A-Z]?[a-z]+|[A-Z]")
 _IN_IES = re.compile(r".*[^aeiou]y\Z", re.IGNORECASE)
-_IN_ES = re.compile(r".*(ss|x|ch|sh)\Z", re.IGNORECASE)
+_IN_ES = ("ss", "x", "ch", "sh")
 
 _OPENING, _TIGHT = frozenset('(_./-~@#$[{\\^`"'), frozenset(",.)?!:;%'_/-\"]}~@\\^`")
 _LOOSE_MARKS = frozenset({"=", ">", "<", ">=", "<=", "!=", "->", "|", "*", "+", "&"})
@@ -241,8 +241,12 @@ def _tokens(here: _Lexeme) -> list[str]:
 
 
 def _plural(word: str, capitals: bool = False) -> str:
-    """The regular plural: "cities", "classes", "films"."""
-    stem, ending = (word[:-1], "ies") if _IN_IES.match(word) else (word, "es" if _IN_ES.match(word) else "s")
+    """The regular plural that can be undone: "cities", "classes", "films". Unlike the generated world's, it
+    takes "houses" for the plural of "house", and so never gives "buses".
+    """
+    stem, ending = word, "es" if word.lower().endswith(_IN_ES) else "s"
+    if _IN_IES.match(word):
+        stem, ending = word[:-1], "ies"
     return stem + (ending.upper() if capitals else ending)
 
 
