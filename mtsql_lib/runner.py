@@ -46,7 +46,12 @@ NOTEBOOKS = {
 }
 # No package of a kernel may go to the network, and no set or dict may depend on the process.
 _SURROUNDINGS = {"PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-_QUIET = ["--IPKernelApp.log_level=ERROR"]  # it warns of its loopback sockets
+# A kernel warns of its loopback sockets, and its message loop may log a traceback of one that the shutdown
+# has closed. A cell that fails is reported all the same.
+_QUIET = [
+    "--IPKernelApp.log_level=ERROR",
+    "--IPKernelApp.logging_config={'loggers': {'tornado': {'level': 'CRITICAL'}}}",
+]
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
