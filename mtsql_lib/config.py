@@ -77,7 +77,6 @@ class Curriculum:
     samples: int = key("episodes for each question to measure it (paper: 20)", 1, 1000)
     temperature: float = key("sampling temperature of the measurement", 0.0, 5.0)
     bins: int = key("bins from easy to hard (paper: 3)", 1, 20)
-    drop_solved: bool = key("leave out the questions that all samples solve (paper: yes)")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The curriculum: from easy to hard in bins, by the share of right answers among a question's samples.
 
-Always solved questions leave (MTSQL-R1, stage 2). The paper's thresholds between bins are unknown, equal
-sizes are the kit's choice. Questions that were never solved stay: their group teaches nothing now, but may be
-solved once easier ones were learnt.
+Always solved questions leave (MTSQL-R1, stage 2), and so do those that were never solved: a group without a
+right answer has no advantages. Whether the authors keep these is unknown; their hardest bin begins at 22 % of
+the reward. Their thresholds between bins are unknown too, equal sizes are the kit's choice.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ class Bin:
         return f"{len(self.questions)} questions, solved at {100 * self.success:.0f} %"
 
 
-def bins(success: dict[str, float], count: int = 3, drop_solved: bool = True) -> list[Bin]:
-    """`count` bins of equal size (within one) by falling success rate, ties in the order given.
+def bins(success: dict[str, float], count: int = 3) -> list[Bin]:
+    """The questions solved sometimes, in `count` bins of equal size (within one) by falling success rate,
+    ties in the order given.
 
     Raises KitError if fewer questions are left than bins.
     """
-    kept = [q for q, rate in success.items() if not (drop_solved and rate >= 1)]
+    kept = [q for q, rate in success.items() if 0 < rate < 1]
     if len(kept) < count:
         raise KitError(
-            f"{len(kept)} of {len(success)} questions are left for {count} bins: measure more of them "
-            "(curriculum.questions), or use fewer bins"
+            f"{len(kept)} of {len(success)} questions are neither always nor never solved, too few for "
+            f"{count} bins: measure more questions (curriculum.questions) or use fewer bins"
         )
     ranked = sorted(kept, key=lambda q: -success[q])
     edges = [round(len(ranked) * n / count) for n in range(count + 1)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -93,6 +93,18 @@ class Episode:
     def interactions(self) -> int:
         """How many tool calls were answered (the paper's measure of a trajectory's length)."""
         return len(self.log)
+
+    def within(self, limit: int) -> Episode:
+        """This episode under a lower message limit. The agent is not told of the limit, so it is the same up
+        to the message that would have been the last.
+        """
+        if all(result.message < limit - 1 for result in self.log):
+            return self
+        last = replace(self.steps[limit - 1], observation="", observation_ids=())
+        log = tuple(result for result in self.log if result.message < limit - 1)
+        verdicts = tuple(verdict for verdict in self.verdicts if verdict[0] < limit)
+        steps = (*self.steps[: limit - 1], last)
+        return replace(self, steps=steps, log=log, verdicts=verdicts, answer=None, stop="message_limit")
 
     def to_json(self) -> str:
         """The episode as one JSON object.

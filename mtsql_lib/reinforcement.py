@@ -22,8 +22,8 @@ from mtsql_lib.store import atomic_write, sha256_folder, stage
 
 
 def measure_difficulty(run: Run) -> list[curriculum.Bin]:
-    """Sample each training question with the warm-started model; drop what is always solved; easy to hard
-    in bins.
+    """Sample each training question with the warm-started model; drop what is always or never solved; easy to
+    hard in bins.
     """
     rules, name = run.profile.curriculum, "difficulty"
     before = f"sft_{run.profile.sampling.rounds}"
@@ -37,9 +37,10 @@ def measure_difficulty(run: Run) -> list[curriculum.Bin]:
             setting = Setting(samples=rules.samples, temperature=rules.temperature)
             scored = play_through(run, name, before, [run.questions[i] for i in asked], setting)
             rates = {q: sum(s.valid for s in drawn) / len(drawn) for q, drawn in by_question(scored).items()}
-            parts = curriculum.bins(rates, rules.bins, rules.drop_solved)
+            parts = curriculum.bins(rates, rules.bins)
             atomic_write(path, json.dumps([asdict(part) for part in parts]) + "\n")
             current.counts |= {"questions": len(rates), "always_solved": sum(r >= 1 for r in rates.values())}
+            current.counts |= {"never_solved": sum(r <= 0 for r in rates.values())}
             current.counts |= {f"bin_{n + 1}": len(part.questions) for n, part in enumerate(parts)}
             current.produced(path)
     return [

@@ -78,6 +78,7 @@ PLANNED = (
         lambda row: row.turn > 0,
     ),
     Planned("recovery", f"After RL, trouble ends right in {RECOVERS:.0f} % or more", "", "rl_process"),
+    # no less by construction: the agent is not told of the limit
     Planned("messages", "More than four messages help", "rl_process_4msg", "rl_process"),
     Planned("history", "Gold history is easier than predicted history", "rl_process_predicted", "rl_process"),
 )  # fmt: skip

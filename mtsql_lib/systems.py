@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from mtsql_lib.arms import ARMS
 from mtsql_lib.play import Scored, Setting
+from mtsql_lib.records import to_row
 from mtsql_lib.run import Run, config_of, corpus_hash, development, play_through
 from mtsql_lib.store import sha256_folder, stage
 
@@ -39,7 +41,7 @@ ABLATIONS = {
 
 def evaluate(run: Run, system: str, corpus: str) -> list[Scored]:
     """Play a system greedily on the development set of a corpus; the episodes lie in the store under
-    `eval_<system>/<corpus>`.
+    `eval_<system>/<corpus>`. Those of a lower message limit are made of those that its checkpoint has played.
     """
     checkpoint, setting = (SYSTEMS | ABLATIONS)[system]
     name = f"eval_{system}/{corpus}"
@@ -47,6 +49,8 @@ def evaluate(run: Run, system: str, corpus: str) -> list[Scored]:
     inputs = {"model": sha256_folder(run.checkpoint(checkpoint)), "corpus": corpus_hash(run, corpus, "dev")}
     config = config_of(run, "evaluation", "rollout") | {"setting": asdict(setting)}
     with stage(run.folder, name, inputs=inputs, config=config, seed=run.profile.seed) as current:
+        if setting.message_limit and not current.fresh:
+            _cut_short(run, name, evaluate(run, checkpoint, corpus), setting.message_limit, corpus)
         scored = play_through(run, name, checkpoint, asked, setting, corpus, quiet=current.fresh)
         current.counts |= {
             "questions": len(scored),
@@ -54,3 +58,10 @@ def evaluate(run: Run, system: str, corpus: str) -> list[Scored]:
         }
         current.counts |= {"ex": sum(s.score.ex for s in scored), "em": sum(s.score.em for s in scored)}
     return scored
+
+
+def _cut_short(run: Run, name: str, played: Sequence[Scored], limit: int, corpus: str) -> None:
+    """Keep the episodes as they are under a lower message limit, judged anew."""
+    table = run.table(corpus)
+    cut = [table.scored(s.question, s.episode.within(limit)) for s in played]
+    run.store.add_episodes(to_row(name, s) for s in cut)

@@ -71,7 +71,6 @@ def test_an_unknown_profile_or_key_names_the_nearest():
         ("seed", True),
         ("seed", -1),
         ("sft.epochs", 1.0),
-        ("curriculum.drop_solved", 1),
         ("rl.clip", 1.5),
         ("rl.clip", float("nan")),
         ("rl.loss_type", "ppo"),

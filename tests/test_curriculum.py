@@ -15,22 +15,22 @@ RATES = {"a": 1.0, "b": 0.2, "c": 0.9, "d": 0.0, "e": 0.5, "f": 0.5, "g": 0.95}
 def test_bins_by_hand():
     assert bins(RATES) == [
         Bin(("g", "c"), pytest.approx(0.925)),
-        Bin(("e", "f"), 0.5),
-        Bin(("b", "d"), 0.1),
+        Bin(("e",), 0.5),
+        Bin(("f", "b"), pytest.approx(0.35)),
     ]
 
 
-def test_always_solved_questions_stay_only_if_asked():
-    assert bins(RATES, 1, drop_solved=False)[0].questions == ("a", "g", "c", "e", "f", "b", "d")
+def test_always_and_never_solved_questions_leave():
+    assert bins(RATES, 1)[0].questions == ("g", "c", "e", "f", "b")
 
 
 def test_a_bin_prints_its_size_and_success():
     assert str(bins(RATES)[0]) == "2 questions, solved at 92 %"
 
 
-@pytest.mark.parametrize("rates", [{}, {"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.1, "c": 1.0}])
+@pytest.mark.parametrize("rates", [{}, {"a": 1.0, "b": 1.0}, {"a": 0.5, "b": 0.1, "c": 1.0, "d": 0.0}])
 def test_too_few_questions(rates):
-    with pytest.raises(KitError, match=f"of {len(rates)} questions are left for 3 bins: measure more"):
+    with pytest.raises(KitError, match=f"of {len(rates)} questions are neither always nor never solved"):
         bins(rates, 3)
 
 
@@ -38,8 +38,8 @@ rates = st.dictionaries(st.text(max_size=3), st.integers(0, 20).map(lambda n: n 
 
 
 @given(rates, st.integers(1, 5))
-def test_bins_part_the_unsolved_questions_from_easy_to_hard(measured, count):
-    open_questions = [q for q, rate in measured.items() if rate < 1]
+def test_bins_part_the_questions_solved_sometimes_from_easy_to_hard(measured, count):
+    open_questions = [q for q, rate in measured.items() if 0 < rate < 1]
     if len(open_questions) < count:
         return
     parts = bins(measured, count)

@@ -263,6 +263,27 @@ def test_ids_are_what_was_sampled_and_observed_and_the_mask_is_alive_on_samples(
     assert [i for i, alive in zip(ids, mask, strict=True) if not alive] == seen
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "texts",
+    [(ASK,), (END,), ("no call",), (ASK, END), (ASK, ASK + ASK, "<tool_call>", ASK, END), (ASK,) * 6],
+)
+def test_a_lower_message_limit_is_the_beginning_of_a_higher_one(make, texts, limit):
+    def play(environment: Environment, texts: tuple[str, ...]) -> Episode:
+        steps = []
+        for text in texts:
+            seen = environment.step(text).text
+            steps.append(Step(text, (len(steps),), (), seen, (7, 8) if seen else ()))
+            if environment.stop:
+                break
+        else:
+            environment.cut()  # the token budget was spent
+        return environment.episode(0, (1, 2), tuple(steps))
+
+    cut, lower = play(make(), texts).within(limit), play(make(message_limit=limit), texts)
+    assert cut.to_json() == lower.to_json()  # which has no wall times
+
+
 def test_an_episode_survives_the_store(make):
     message = ASK + compose_call("exec_sql", "SELECT 1.5, NULL, 'é', x'ff41'") + "<tool_call>"
     episode = episode_of(make(), message, compose(call=("exec_sql", "SELECT nam FROM ferry")), END)
