@@ -51,7 +51,8 @@ def evaluate(run: Run, system: str, corpus: str) -> list[Scored]:
     with stage(run.folder, name, inputs=inputs, config=config, seed=run.profile.seed) as current:
         if setting.message_limit and not current.fresh:
             _cut_short(run, name, evaluate(run, checkpoint, corpus), setting.message_limit, corpus)
-        scored = play_through(run, name, checkpoint, asked, setting, corpus, quiet=current.fresh)
+        quiet = current.fresh or setting.message_limit > 0  # nothing is left to be played
+        scored = play_through(run, name, checkpoint, asked, setting, corpus, quiet=quiet)
         current.counts |= {
             "questions": len(scored),
             "answered": sum(s.episode.answer is not None for s in scored),
