@@ -34,7 +34,8 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        return f"{self.estimate:.1f} [{self.low:.1f}, {self.high:.1f}]"
+        known = np.isfinite(self.low) and np.isfinite(self.high)
+        return f"{self.estimate:.1f} " + (f"[{self.low:.1f}, {self.high:.1f}]" if known else "[no interval]")
 
 
 def mean_interval(

@@ -131,6 +131,7 @@ def test_interval_holds_the_estimate_and_knows_its_range(pairs, seed):
     assert interval.estimate == pytest.approx(100 * sum(values) / len(values))
     if len(set(names)) == 1:
         assert (interval.low, interval.high, interval.shown) == (-math.inf, math.inf, False)
+        assert str(interval).endswith("[no interval]")
     else:
         assert -1e-9 <= interval.low <= interval.high <= 100 + 1e-9
 
