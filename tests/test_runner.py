@@ -239,9 +239,8 @@ def test_papermill_runs_the_notebooks_in_the_root_with_the_parameters(project, c
     assert any("smoke" in "".join(cell["source"]) for cell in copy["cells"])
     out, err = capfd.readouterr()
     assert "  working on a with smoke\n" in out and out.startswith("01_a: running\n")
-    assert (
-        "Executing" not in err and "Traceback" not in err
-    )  # neither papermill's bar nor a kernel's last words
+    # neither papermill's progress bar nor a kernel's last words
+    assert "Executing" not in err and "Traceback" not in err
     assert json.loads((project / "notebooks/01_a.ipynb").read_text())["cells"][1]["outputs"] == []
 
 
